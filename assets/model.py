@@ -1,0 +1,26 @@
+"""Model: the champion. Group ``model``."""
+
+import dagster as dg
+
+from assets.results import Events, check_specs, record
+from countersign import steps
+from countersign.version import code_version
+from resources import ClockResource, ProjectResource
+
+
+@dg.asset(
+    group_name="model",
+    owners=["team:quant"],
+    kinds={"json", "scikitlearn"},
+    code_version=code_version(),
+    deps=["price_history"],
+    check_specs=check_specs("model", volatility_beats_baseline=False, bad_week_beats_baseline=False),
+)
+def model(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
+    """The model in service. Trains on the history and is deployed where there is no model yet; never replaces one.
+
+    If it fails: the history is too short to learn from, or another model is in service and stays. Replacing a model
+    takes a person's decision.
+    """
+    now = clock.now()
+    yield from record(context, clock, (steps.train_first_model(p, n) for p, n in [(project.open(now), now)]))

@@ -1,0 +1,53 @@
+"""Partitions: one for each session of the exchange.
+
+Belongs here: turning a calendar into Dagster's partitions. Does not belong here: the calendar.
+"""
+
+from __future__ import annotations
+
+import warnings
+from datetime import datetime, time
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from countersign.features import LOOKBACK
+from countersign.sessions import SessionCalendar
+
+# Both parameters are beta in Dagster 1.13. Until they are general, each command would print a warning for each asset.
+warnings.filterwarnings(
+    "ignore", message="Parameter `(backfill_policy|allow_nonexistent_upstream_partitions)`", category=dg.BetaWarning
+)
+
+SINGLE_RUN: Final = dg.BackfillPolicy.single_run()
+"""A range of sessions is one run: each asset takes them all at once."""
+
+LOOKBACK_MAPPING: Final = dg.TimeWindowPartitionMapping(
+    start_offset=1 - LOOKBACK, allow_nonexistent_upstream_partitions=True
+)
+"""A session's features read the sessions before it, too; the oldest of them lie in the bulk history."""
+
+
+def session_partitions(calendar: SessionCalendar, first: str) -> dg.TimeWindowPartitionsDefinition:
+    """A partition for each session from ``first``, key ``YYYY-MM-DD``; it is there from midnight of its own day.
+
+    A daily cron without the days that are no sessions. Weekdays that never are one become a cron of their own, so
+    that an exchange's holidays, not a quarter of all days, make the list.
+    """
+    zone = ZoneInfo(calendar.timezone)
+    closed = calendar.closed_days(first, str(calendar.dates[-1]))
+    open_weekdays = {d.isoweekday() % 7 for d in calendar.dates.tolist()}
+    never = set(range(7)) - open_weekdays
+    return dg.TimeWindowPartitionsDefinition(
+        start=datetime.combine(datetime.fromisoformat(first).date(), time(), zone),
+        fmt="%Y-%m-%d",
+        cron_schedule="0 0 * * *",
+        timezone=calendar.timezone,
+        end_offset=1,
+        exclusions=[
+            *(f"0 0 * * {weekday}" for weekday in sorted(never)),
+            *(datetime.combine(d, time(), zone) for d in closed if d.isoweekday() % 7 not in never),
+        ]
+        or None,
+    )

@@ -1,0 +1,71 @@
+"""Prices: from the source to cleaned bars. Group ``prices``."""
+
+import dagster as dg
+
+from assets.partitions import SINGLE_RUN
+from assets.results import RETRY_TRANSPORT, Events, check_specs, column_schema, record
+from countersign import steps
+from countersign.bars import PRICES_CLEAN, PRICES_RAW
+from countersign.version import code_version
+from resources import ClockResource, ProjectResource
+
+_GROUP = "prices"
+_OWNERS = ["team:data"]
+
+
+@dg.asset(
+    group_name=_GROUP,
+    owners=_OWNERS,
+    kinds={"parquet"},
+    code_version=code_version(),
+    retry_policy=RETRY_TRANSPORT,
+    metadata=column_schema(PRICES_CLEAN),
+    check_specs=check_specs("price_history", rejected_share=True, history_complete=True),
+)
+def price_history(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
+    """Every session before the first daily one, loaded in bulk and cleaned like a daily session. Trains the model.
+
+    If it fails: the message names the rows, dates or symbols that the source lacks. Correct the source, or
+    `history.start`, `first_session` and `symbols` in `config/pipeline.yaml`; then run `bootstrap_job` again.
+    """
+    now = clock.now()
+    yield from record(context, clock, (steps.load_history(p, n) for p, n in [(project.open(now), now)]))
+
+
+@dg.asset(
+    group_name=_GROUP,
+    owners=_OWNERS,
+    kinds={"json"},
+    code_version=code_version(),
+    backfill_policy=SINGLE_RUN,
+    retry_policy=RETRY_TRANSPORT,
+    metadata=column_schema(PRICES_RAW),
+    check_specs=check_specs("prices_raw", bars_arrived=True, previous_close_known=False),
+)
+def prices_raw(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
+    """What the source says of the session, with the closes of the session before from the same reply.
+
+    If it fails: the session has not closed, or the source has not delivered it. Nothing was written; run the
+    session again when the source has it.
+    """
+    now = clock.now()
+    yield from record(context, clock, steps.ingest_sessions(project.open(now), context.partition_keys, now))
+
+
+@dg.asset(
+    group_name=_GROUP,
+    owners=_OWNERS,
+    kinds={"json"},
+    code_version=code_version(),
+    deps=[prices_raw],
+    backfill_policy=SINGLE_RUN,
+    metadata=column_schema(PRICES_CLEAN),
+    check_specs=check_specs("prices_clean", rejected_share=True, symbols_complete=True),
+)
+def prices_clean(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
+    """Typed, ordered bars with one total return each; rows that were refused lie in `prices_rejected.json`.
+
+    If it fails: too many rows were rejected, or too many symbols are missing. The failed check shows examples with
+    their reasons. Correct the source, then run the session again from `prices_raw`.
+    """
+    yield from record(context, clock, steps.clean_sessions(project.open(clock.now()), context.partition_keys))

@@ -1,0 +1,146 @@
+"""Results: from what a step made to Dagster's events, and from its errors to a failure with one clear message.
+
+Belongs here: the one mapper that every asset uses. Does not belong here: verdicts (``countersign.checks``), words on
+single assets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import dagster as dg
+
+from countersign.bars import Column
+from countersign.checks import CheckResult, RefusedError
+from countersign.codec import combined_digest
+from countersign.errors import CountersignError, TransportError
+from countersign.steps import Made
+from resources import ClockResource
+
+RETRY_TRANSPORT: Final = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.LINEAR)
+"""After 5, 10 and 15 s. Every error but ``TransportError`` forbids it: bad data stays bad."""
+
+_TYPES: Final = {"date": "date", "string": "string", "number": "double", "integer": "bigint"}
+
+Events = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
+
+
+def column_schema(columns: Iterable[Column]) -> dict[str, Any]:
+    """Definition metadata that shows a table's columns with types, units and meanings."""
+    fields = [
+        dg.TableColumn(
+            c.name,
+            _TYPES[c.kind],
+            f"{c.description} [{c.unit}]" if c.unit else c.description,
+            dg.TableColumnConstraints(nullable=c.nullable),
+        )
+        for c in columns
+    ]
+    return {"dagster/column_schema": dg.TableSchema(fields)}
+
+
+def check_specs(asset: str, **blocking: bool) -> list[dg.AssetCheckSpec]:
+    """Specs of the checks that ride inside ``asset``'s own step, by name; true for the ones that may block."""
+    return [dg.AssetCheckSpec(name, asset=asset, blocking=may_block) for name, may_block in blocking.items()]
+
+
+def record(context: dg.AssetExecutionContext, clock: ClockResource, made: Iterable[Made]) -> Events:
+    """Run a step and record each artifact: metadata, verdicts, and its digest as the data version.
+
+    A refused session is recorded as failed checks without a materialization. What was stored before an error is
+    recorded all the same, since it is there.
+    """
+    asset, started = context.asset_key.to_user_string(), clock.now()
+    done: list[Made] = []
+    context.log.info(f"{asset}: started at {started.isoformat(timespec='seconds')}")
+    try:
+        for one in made:
+            done.append(one)
+            shown = ", ".join(f"{k} {v}" for k, v in one.numbers.items() if not k.startswith("parameter_"))
+            context.log.info(f"{asset} of {one.session or 'the project'}: stored {one.stored.location}; {shown}")
+    except CountersignError as error:
+        for one in done:
+            _log_partition(context, one, started, clock.now())
+        if isinstance(error, RefusedError):
+            yield from (check_result(asset, [(None, result)]) for result in error.results)
+        if isinstance(error, TransportError):
+            raise
+        raise dg.Failure(str(error), allow_retries=False) from error
+    except Exception as error:
+        raise dg.Failure(f"{asset}: {type(error).__name__}: {error}", allow_retries=False) from error
+
+    ended = clock.now()
+    context.log.info(f"{asset}: ended at {ended.isoformat(timespec='seconds')}, {len(done)} stored")
+    several = len(done) > 1
+    if several:
+        for one in done:
+            context.add_asset_metadata(_metadata(one, started, ended), partition_key=one.session)
+    verdicts: dict[str, list[tuple[str | None, CheckResult]]] = {}
+    for one in done:
+        for result in one.checks:
+            verdicts.setdefault(result.name, []).append((one.session, result))
+    yield dg.MaterializeResult(
+        metadata={} if several else _metadata(done[0], started, ended),
+        check_results=[check_result(asset, results) for results in verdicts.values()],
+        data_version=dg.DataVersion(
+            combined_digest([m.stored.sha256 for m in done]) if several else done[0].stored.sha256
+        ),
+    )
+    if several:
+        # Dagster gives all partitions of a run one data version. A second event a partition gives each its own.
+        for one in done:
+            _log_partition(context, one, started, ended)
+
+
+def check_result(asset: str, results: Sequence[tuple[str | None, CheckResult]]) -> dg.AssetCheckResult:
+    """One verdict for Dagster: the worst over the sessions of a range. Insufficient evidence is never green."""
+    order = ("pass", "insufficient", "fail")
+    session, worst = max(results, key=lambda r: (order.index(r[1].status), r[1].refuses))
+    sentence = worst.sentence
+    if len(results) > 1:
+        counts = {status: sum(r.status == status for _, r in results) for status in order}
+        found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        sentence = f"{len(results)} sessions: {found}; {session}: {sentence}"
+    metadata: dict[str, Any] = {"status": worst.status, **worst.numbers}
+    if worst.examples:
+        metadata["examples"] = dg.TableMetadataValue(
+            records=[dg.TableRecord(dict(row)) for row in worst.examples],
+            schema=dg.TableSchema([dg.TableColumn(name) for name in worst.examples[0]]),
+        )
+    return dg.AssetCheckResult(
+        passed=worst.status == "pass",
+        asset_key=asset,
+        check_name=worst.name,
+        severity=dg.AssetCheckSeverity.ERROR if worst.refuses else dg.AssetCheckSeverity.WARN,
+        description=sentence,
+        metadata=metadata,
+    )
+
+
+def _metadata(one: Made, started: datetime, ended: datetime) -> dict[str, Any]:
+    preview = {"preview": dg.MetadataValue.md(one.preview)} if one.preview else {}
+    rows = {"dagster/row_count": one.numbers["rows"]} if "rows" in one.numbers else {}
+    return {
+        **rows,
+        **{k: v for k, v in one.numbers.items() if k != "rows"},
+        **preview,
+        "dagster/uri": one.stored.location,
+        "path": dg.MetadataValue.path(one.stored.location),
+        "sha256": one.stored.sha256,
+        "started_at": dg.MetadataValue.timestamp(started),
+        "ended_at": dg.MetadataValue.timestamp(ended),
+        "duration_seconds": (ended - started).total_seconds(),
+    }
+
+
+def _log_partition(context: dg.AssetExecutionContext, one: Made, started: datetime, ended: datetime) -> None:
+    context.log_event(
+        dg.AssetMaterialization(
+            context.asset_key,
+            partition=one.session,
+            metadata=_metadata(one, started, ended),
+            tags={"dagster/data_version": one.stored.sha256, "dagster/data_version_is_user_provided": "true"},
+        )
+    )

@@ -1,0 +1,114 @@
+"""Bars: the columns of every table that the pipeline writes, with meaning, unit and type.
+
+Belongs here: the schemas of tables, one source for files, Dagster's column schema and the docs. Does not belong
+here: rules about values (``clean``), how a table is written (``artifacts``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from countersign.features import FEATURES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["date", "string", "number", "integer"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table. ``unit`` is empty where the number has none."""
+
+    name: str
+    kind: Kind
+    unit: str
+    description: str
+    nullable: bool = False
+
+
+DATE: Final = Column("date", "date", "", "The session: a trading day's date at the exchange")
+SYMBOL: Final = Column("symbol", "string", "", "Ticker as the source spells it")
+
+SOURCE_COLUMNS: Final = (
+    DATE,
+    SYMBOL,
+    Column("open", "number", "price", "First price of the session, as quoted that day", nullable=True),
+    Column("high", "number", "price", "Highest price of the session", nullable=True),
+    Column("low", "number", "price", "Lowest price of the session", nullable=True),
+    Column("close", "number", "price", "Last price of the session", nullable=True),
+    Column("adj_close", "number", "price", "Close adjusted for later splits and dividends", nullable=True),
+    Column("volume", "number", "shares", "Units traded", nullable=True),
+)
+"""What a source is asked for; ``adj_close`` and ``volume`` may be missing as columns, the others may not."""
+
+PRICES_RAW: Final = (
+    *SOURCE_COLUMNS,
+    Column("prev_close", "number", "price", "Close one session before, from the same reply", nullable=True),
+    Column("prev_adj_close", "number", "price", "Adjusted close one session before, same reply", nullable=True),
+    Column("unreadable", "string", "", "Cells that are no number, as the source spelled them", nullable=True),
+)
+
+PRICES_CLEAN: Final = (
+    DATE,
+    SYMBOL,
+    *(Column(c.name, c.kind, c.unit, c.description, c.name in {"adj_close", "volume"}) for c in SOURCE_COLUMNS[2:]),
+    Column("log_return", "number", "log return", "Total return since the session before, as a log", nullable=True),
+    Column(
+        "daily_variance",
+        "number",
+        "squared log return",
+        "Overnight gap squared + Garman-Klass variance of the session",
+        nullable=True,
+    ),
+)
+
+PRICES_REJECTED: Final = (
+    Column("row", "integer", "", "Row in prices_raw, from 0"),
+    Column("date", "string", "", "Date as the source gave it", nullable=True),
+    Column("symbol", "string", "", "Ticker as the source gave it", nullable=True),
+    Column("rule", "string", "", "The rule that refused the row"),
+    Column("reason", "string", "", "What was found, and what is allowed"),
+)
+
+FEATURE_TABLE: Final = (
+    DATE,
+    SYMBOL,
+    Column("history_sessions", "integer", "sessions", "Sessions with a return among the last 63"),
+    Column("ewma_variance", "number", "squared log return", "The baseline's variance a day", nullable=True),
+    Column("market_variance", "number", "squared log return", "EWMA variance averaged over symbols", nullable=True),
+    *(Column(name, "number", "", meaning, nullable=True) for name, meaning in FEATURES.items()),
+)
+
+SCORES: Final = (
+    DATE,
+    SYMBOL,
+    Column("volatility_forecast", "number", "log return a day", "Daily volatility over the next 5 sessions"),
+    Column("baseline_volatility", "number", "log return a day", "The same from the EWMA alone"),
+    Column("bad_week_probability", "number", "probability", "That one of the next 5 sessions closes 3 % or more down"),
+    Column("baseline_probability", "number", "probability", "The same from the EWMA alone"),
+    Column("decision", "string", "", "approve where bad_week_probability is below the cutoff, else hold"),
+    Column("volatility_by", "string", "", "model, or baseline where the model must not be used"),
+    Column("probability_by", "string", "", "model, or baseline where the model must not be used"),
+    Column("fallback_reason", "string", "", "Why the baseline was used", nullable=True),
+    Column("history_sessions", "integer", "sessions", "Sessions with a return among the last 63"),
+)
+
+
+def empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
+    """A table without rows that has the columns' types."""
+    import pandas as pd
+
+    return conform(pd.DataFrame({column.name: [] for column in columns}), columns)
+
+
+def conform(table: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
+    """``table`` with exactly these columns, in order and typed (dates as datetime64[s], numbers as float64).
+
+    >>> import pandas as pd
+    >>> conform(pd.DataFrame({"symbol": ["A"], "date": ["2008-09-15"]}), (DATE, SYMBOL)).dtypes.astype(str).to_dict()
+    {'date': 'datetime64[s]', 'symbol': 'str'}
+    """
+    types = {"date": "datetime64[s]", "string": "str", "number": "float64", "integer": "int64"}
+    return table[[c.name for c in columns]].astype({c.name: types[c.kind] for c in columns}).reset_index(drop=True)

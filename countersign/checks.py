@@ -1,0 +1,254 @@
+"""Checks: verdicts on data, scores and models, each a pure function with one sentence for a person.
+
+Belongs here: evaluators (data and thresholds in, a frozen result out). Does not belong here: Dagster, whose mapper
+lives in ``assets``; rules on single rows (``clean``). The asset that makes a table and the asset that reads it use
+the same evaluator, since Dagster's blocking checks do not hold back a run of the downstream asset alone.
+
+A check has three answers. ``insufficient`` means that there was too little to judge by: it is never a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from countersign.errors import QualityError
+from countersign.features import FEATURES, MIN_HISTORY
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from countersign.model.evaluation import Measure
+
+Status = Literal["pass", "fail", "insufficient"]
+
+EXAMPLES: Final = 10
+"""Rows shown with a check, at the most."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One verdict. ``blocking`` says whether a failure must stop what comes after."""
+
+    name: str
+    status: Status
+    sentence: str
+    blocking: bool = False
+    numbers: Mapping[str, float | int | str] = field(default_factory=dict)
+    examples: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def refuses(self) -> bool:
+        """Whether nothing may be built on the data."""
+        return self.blocking and self.status == "fail"
+
+
+class RefusedError(QualityError):
+    """Raised instead of writing: ``results`` are the verdicts, at least one of them refusing."""
+
+    def __init__(self, message: str, results: tuple[CheckResult, ...]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+def require(what: str, remedy: str, *results: CheckResult) -> tuple[CheckResult, ...]:
+    """Pass ``results`` on, or raise ``RefusedError`` with the sentences of those that refuse."""
+    refusing = [r.sentence for r in results if r.refuses]
+    if refusing:
+        raise RefusedError(f"{what} is refused: {'; '.join(refusing)}. {remedy}", results)
+    return results
+
+
+def bars_arrived(raw: pd.DataFrame, session: str) -> CheckResult:
+    """``prices_raw`` holds bars of its own session, and only those. Blocking."""
+    strays = raw[raw["date"].astype(str) != session]
+    unreadable = int(raw["unreadable"].notna().sum())
+    sentence = f"{len(raw)} bars of {raw['symbol'].nunique()} symbols arrived for {session}"
+    if raw.empty:
+        sentence = f"no bar arrived for {session}"
+    elif len(strays):
+        sentence = f"expected bars of {session} only, found {len(strays)} dated {strays['date'].astype(str).iloc[0]}"
+    return CheckResult(
+        "bars_arrived",
+        "fail" if raw.empty or len(strays) else "pass",
+        sentence,
+        blocking=True,
+        numbers={"rows": len(raw), "symbols": int(raw["symbol"].nunique()), "unreadable_rows": unreadable},
+    )
+
+
+def previous_close_known(raw: pd.DataFrame) -> CheckResult:
+    """Each bar's session before is in the same reply, so that it has a return."""
+    missing = raw[raw["prev_close"].isna()]
+    known = len(raw) - len(missing)
+    names = ", ".join(missing["symbol"].astype(str).head(EXAMPLES))
+    return CheckResult(
+        "previous_close_known",
+        "pass" if missing.empty else "fail",
+        f"{known} of {len(raw)} bars have the session before in the same reply" + (f"; not {names}" if names else ""),
+        numbers={"rows": len(raw), "without_previous": len(missing)},
+    )
+
+
+def rejected_share(kept: int, rejected: pd.DataFrame, limit: float) -> CheckResult:
+    """Not more than ``limit`` of a table's rows were rejected, and some were kept. Blocking."""
+    rows = kept + len(rejected)
+    share = len(rejected) / rows if rows else 1.0
+    counts = rejected["rule"].value_counts()
+    by_rule = ", ".join(f"{rule} {count}" for rule, count in zip(counts.index, counts, strict=True))
+    return CheckResult(
+        "rejected_share",
+        "fail" if share > limit or not kept else "pass",
+        f"{len(rejected)} of {rows} rows rejected ({share:.1%}; limit {limit:.1%})"
+        + (f": {by_rule}" if by_rule else ""),
+        blocking=True,
+        numbers={"rejected": len(rejected), "rows": rows, "share": share, "limit": limit},
+        examples=tuple(
+            {str(k): str(v) for k, v in row.items()} for row in rejected.head(EXAMPLES).to_dict(orient="records")
+        ),
+    )
+
+
+def symbols_complete(today: Collection[str], before: Collection[str] | None, limit: float) -> CheckResult:
+    """Every symbol of the session before is here. Blocking where more than ``limit`` of them are missing."""
+    if before is None:
+        return CheckResult(
+            "symbols_complete", "insufficient", "the session before is not in the store: nothing to compare with"
+        )
+    gone, new = sorted(set(before) - set(today)), sorted(set(today) - set(before))
+    share = len(gone) / len(before) if before else 0.0
+    sentence = f"{len(today)} symbols, {len(gone)} fewer and {len(new)} more than the session before"
+    if gone:
+        sentence = f"missing since the session before: {_names(gone)} ({share:.0%}; limit {limit:.0%})"
+    return CheckResult(
+        "symbols_complete",
+        "fail" if gone else "pass",
+        sentence + (f"; new: {_names(new)}" if new else ""),
+        blocking=share > limit,
+        numbers={"symbols": len(today), "missing": len(gone), "missing_share": share, "limit": limit, "new": len(new)},
+    )
+
+
+def features_computed(features: pd.DataFrame) -> CheckResult:
+    """No feature is infinite, and every symbol with enough history has all of them. Infinity blocks."""
+    values = features[list(FEATURES)].to_numpy(dtype=float)
+    infinite = int(np.isinf(values).sum())
+    enough = features["history_sessions"].to_numpy() >= MIN_HISTORY
+    gaps = np.isnan(values) & enough[:, None]
+    incomplete = features["symbol"].to_numpy()[gaps.any(axis=1)]
+    sentence = f"all {len(FEATURES)} features computed for the {int(enough.sum())} symbols with enough history"
+    if infinite or features.empty:
+        sentence = f"expected finite features, found {infinite} infinite numbers in {len(features)} rows"
+    elif len(incomplete):
+        names = [n for n, gap in zip(FEATURES, gaps.any(axis=0), strict=True) if gap]
+        sentence = f"{len(incomplete)} symbols lack features ({', '.join(names)}): {_names(incomplete.tolist())}"
+    return CheckResult(
+        "features_computed",
+        "fail" if infinite or features.empty or len(incomplete) else "pass",
+        sentence,
+        blocking=bool(infinite) or features.empty,
+        numbers={"rows": len(features), "infinite": infinite, "incomplete_symbols": len(incomplete)},
+    )
+
+
+def history_sufficient(features: pd.DataFrame) -> CheckResult:
+    """Every symbol has the history that the model needs; those that have not are scored by the baseline."""
+    short = features[features["history_sessions"] < MIN_HISTORY]
+    found = [f"{s} ({n})" for s, n in zip(short["symbol"], short["history_sessions"], strict=True)]
+    return CheckResult(
+        "history_sufficient",
+        "fail" if found else "pass",
+        f"short history, scored by the baseline ({MIN_HISTORY} sessions needed): {_names(found)}"
+        if found
+        else f"all {len(features)} symbols have at least {MIN_HISTORY} sessions of history",
+        numbers={"short": len(found), "needed_sessions": MIN_HISTORY},
+    )
+
+
+def scores_in_range(scores: pd.DataFrame, symbols: int) -> CheckResult:
+    """Every symbol has one score; volatilities are positive and finite, probabilities within [0, 1]. Blocking."""
+    volatility = scores[["volatility_forecast", "baseline_volatility"]].to_numpy(dtype=float)
+    probability = scores[["bad_week_probability", "baseline_probability"]].to_numpy(dtype=float)
+    bad = ~(np.isfinite(volatility) & (volatility > 0)).all(axis=1)
+    bad |= ~(np.isfinite(probability) & (probability >= 0) & (probability <= 1)).all(axis=1)
+    complete = len(scores) == symbols == scores["symbol"].nunique()
+    sentence = f"all {len(scores)} scores are finite and in range"
+    if bad.any():
+        sentence = f"{int(bad.sum())} scores are not finite or out of range: {_names(scores['symbol'][bad].tolist())}"
+    elif not complete:
+        sentence = f"expected one score for each of {symbols} symbols, found {len(scores)}"
+    return CheckResult(
+        "scores_in_range",
+        "fail" if bad.any() or not complete or scores.empty else "pass",
+        sentence,
+        blocking=True,
+        numbers={"rows": len(scores), "out_of_range": int(bad.sum())},
+    )
+
+
+def model_used(scores: pd.DataFrame) -> CheckResult:
+    """Every symbol was scored by the model rather than by the baseline."""
+    fallen = scores[scores["fallback_reason"].notna()]
+    found = [f"{s} ({r})" for s, r in zip(fallen["symbol"], fallen["fallback_reason"], strict=True)]
+    return CheckResult(
+        "model_used",
+        "fail" if found else "pass",
+        f"scored by the baseline: {_names(found)}" if found else f"all {len(scores)} symbols were scored by the model",
+        numbers={"baseline_rows": len(found), "rows": len(scores)},
+    )
+
+
+def report_complete(text: str, symbols: Iterable[str]) -> CheckResult:
+    """The report names every symbol that was scored, within 80 columns (a person's commentary aside)."""
+    own = text.split("\nCOMMENTARY\n")[0]
+    words = set(own.split())
+    missing = [s for s in symbols if s not in words]
+    wide = sum(len(line) > 80 for line in own.splitlines())
+    return CheckResult(
+        "report_complete",
+        "fail" if missing or wide else "pass",
+        f"the report lacks {_names(missing)} or has {wide} lines over 80 columns"
+        if missing or wide
+        else f"the report names every symbol, in {text.count(chr(10))} lines of at most 80 columns",
+        numbers={"missing_symbols": len(missing), "wide_lines": wide},
+    )
+
+
+def history_complete(missing: list[str], sessions: int, limit: float) -> CheckResult:
+    """The bulk history has bars on every session. Blocking where more than ``limit`` of them are missing."""
+    share = len(missing) / sessions if sessions else 1.0
+    return CheckResult(
+        "history_complete",
+        "fail" if missing or not sessions else "pass",
+        f"{len(missing)} of {sessions} sessions have no bar ({share:.1%}; limit {limit:.1%}): {_names(missing)}"
+        if missing
+        else f"all {sessions} sessions have bars",
+        blocking=share > limit,
+        numbers={"sessions": sessions, "missing_sessions": len(missing), "limit": limit},
+    )
+
+
+def beats_baseline(name: str, measure: Measure) -> CheckResult:
+    """The walk-forward lead over the baseline is above zero with its whole 95 % interval."""
+    lead, low, high = measure.lead, measure.lead_low, measure.lead_high
+    status: Status = "insufficient"
+    verdict = "not distinguishable from the baseline"
+    if low > 0:
+        status, verdict = "pass", "better than the baseline"
+    elif high < 0:
+        status, verdict = "fail", "worse than the baseline"
+    return CheckResult(
+        name,
+        status,
+        f"{measure.name} {measure.model:.4f} against {measure.baseline:.4f}: {verdict} "
+        f"(lead {lead:+.4f}, 95 % interval {low:+.4f} … {high:+.4f})",
+        numbers={"model": measure.model, "baseline": measure.baseline, "lead": lead, "low": low, "high": high},
+    )
+
+
+def _names(found: list[str]) -> str:
+    more = f" and {len(found) - EXAMPLES} more" if len(found) > EXAMPLES else ""
+    return ", ".join(str(f) for f in found[:EXAMPLES]) + more

@@ -1,0 +1,91 @@
+"""Command line: a door into the domain. Needs no Dagster instance.
+
+Belongs here: arguments, words, exit codes. Does not belong here: anything that a test could want without a shell.
+Heavy imports stand in the commands that use them, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from countersign.project import Project
+
+
+class _Group(click.Group):
+    """Says an error of the domain in one clear message, exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from countersign.errors import CountersignError
+
+        try:
+            return super().invoke(ctx)
+        except CountersignError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Project folder with config/pipeline.yaml. Default: COUNTERSIGN_HOME, or the current folder.",
+)
+@click.version_option(package_name="countersign")
+@click.pass_context
+def main(context: click.Context, home: Path | None) -> None:
+    """Countersign: a daily risk model on market prices that only a person can replace."""
+    context.obj = (home or Path(os.environ.get("COUNTERSIGN_HOME") or Path.cwd())).resolve()
+
+
+def _open(home: Path) -> Project:
+    from countersign.project import open_project
+
+    return open_project(home, datetime.now(UTC).date())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def status(home: Path, as_json: bool) -> None:
+    """Show the model in service, the last session, and what waits for a person.
+
+    Example: countersign status
+    """
+    from countersign.status import project_status, status_text
+
+    found = project_status(_open(home), datetime.now(UTC))
+    click.echo(_json(found) if as_json else status_text(found))
+
+
+@main.command()
+@click.option("--from", "first", metavar="SESSION", help="First session of the data. Default: history.start.")
+@click.option("--to", "last", metavar="SESSION", help="Last session of the data. Default: all that the source has.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def evaluate(home: Path, first: str | None, last: str | None, as_json: bool) -> None:
+    """Measure the model walk-forward on the source's prices, beside the baseline and the naive forecast.
+
+    Trains on everything before each fold, scores the fold, goes on. Nothing is stored and no model changes.
+
+    Example: countersign evaluate --to 2008-08-29
+    """
+    from countersign.model.evaluation import evaluation_text
+    from countersign.steps import evaluate_source
+
+    project = _open(home)
+    with click.progressbar(length=1000, label="Training", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        found = evaluate_source(project, first, last, lambda done, of: bar.update(round(1000 * done / of) - bar.pos))
+    click.echo(_json(found.as_dict()) if as_json else evaluation_text(found))
+
+
+def _json(value: Any) -> str:
+    from countersign.codec import json_bytes
+
+    return json_bytes(value).decode()

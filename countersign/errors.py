@@ -1,0 +1,42 @@
+"""Errors that a person reads. Each message says what was expected, what was found, where, and what to do next.
+
+Belongs here: the exception types of the domain. Does not belong here: messages, which stand where they are raised.
+"""
+
+from __future__ import annotations
+
+
+class CountersignError(Exception):
+    """Something that a person has to put right. Trying again without a change would fail again."""
+
+
+class ConfigError(CountersignError):
+    """The project's configuration is missing, unreadable or not allowed."""
+
+
+class SessionError(CountersignError):
+    """A date that is no session of the exchange, or one that has not closed."""
+
+
+class SourceError(CountersignError):
+    """The source's reply cannot be used: missing, empty, or not bars."""
+
+
+class TransportError(CountersignError):
+    """The source could not be reached. The only error that is worth another attempt."""
+
+
+class ArtifactError(CountersignError):
+    """An artifact is missing, truncated, altered or of another kind than it should be."""
+
+
+class QualityError(CountersignError):
+    """Data that a blocking rule refuses."""
+
+
+class JournalError(CountersignError):
+    """The journal's chain is broken."""
+
+
+class ModelError(CountersignError):
+    """A model that cannot be trained, or that must not be used."""

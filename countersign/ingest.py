@@ -1,0 +1,70 @@
+"""Ingest: one reply of the source → what is kept of it.
+
+Belongs here: choosing a session's rows and finding each row's session before, in the same reply. Does not belong
+here: reading (``sources``), judging (``clean``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from countersign.errors import SourceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def with_previous(reply: pd.DataFrame, sessions: np.ndarray) -> pd.DataFrame:
+    """``reply`` with ``prev_close`` and ``prev_adj_close``: the session before, as this same reply gave it.
+
+    ``reply`` has the columns of ``PriceSource.read``, dates as text; ``sessions`` are datetime64[D], ascending.
+    Both are null where the symbol has no bar on the session before, or bars that contradict each other. Taking them
+    from one reply means that a later split or restatement never makes a false jump between two partitions.
+    """
+    day = reply["date"].to_numpy().astype("datetime64[D]")
+    place = np.searchsorted(sessions, day)
+    known = np.isin(day, sessions)
+    numbered = reply.assign(place=np.where(known, place, -2))
+    before = numbered.loc[known, ["symbol", "place", "close", "adj_close"]].drop_duplicates()
+    before = before.drop_duplicates(["symbol", "place"], keep=False)
+    before = before[before["close"] > 0].assign(place=before["place"] + 1)
+    before = before.rename(columns={"close": "prev_close", "adj_close": "prev_adj_close"})
+    joined = numbered.merge(before, on=["symbol", "place"], how="left", validate="many_to_one")
+    return joined.drop(columns="place")
+
+
+def session_bars(
+    reply: pd.DataFrame, session: str, sessions: np.ndarray, symbols: Sequence[str] | None, uri: str
+) -> pd.DataFrame:
+    """The rows of ``session`` (table ``bars.PRICES_RAW``), of ``symbols`` where these are named, in the reply's order.
+
+    Raises ``SourceError`` where the reply has no bar of that session.
+    """
+    bars = with_previous(of_symbols(reply, symbols), sessions)
+    bars = bars[bars["date"] == session]
+    if bars.empty:
+        raise SourceError(
+            f"{uri}: expected bars of session {session}, found none (the reply has {len(reply)} rows"
+            + (f", of {reply['date'].min()} … {reply['date'].max()}" if len(reply) else "")
+            + "). Check that the source has delivered that session, then run it again"
+        )
+    return bars.reset_index(drop=True)
+
+
+def of_symbols(reply: pd.DataFrame, symbols: Sequence[str] | None) -> pd.DataFrame:
+    """The rows of ``symbols``, or all of them where none are named."""
+    return reply if symbols is None else reply[reply["symbol"].isin(list(symbols))]
+
+
+def require_known(symbols: Sequence[str] | None, known: Sequence[str], uri: str) -> None:
+    """Raise ``SourceError`` for a configured symbol that the source has never heard of."""
+    from difflib import get_close_matches
+
+    for symbol in symbols or ():
+        if symbol not in known:
+            near = get_close_matches(symbol, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known[:8])} …"
+            raise SourceError(f"symbols: {symbol!r} is not in {uri}; {hint} Correct the list in config/pipeline.yaml")

@@ -1,0 +1,107 @@
+"""Measures of forecasts: how good, and how sure we are of it.
+
+Belongs here: pure functions of forecasts and outcomes. ``*_loss`` is to be small, ``*_score`` and AUC large. Does
+not belong here: choosing rows, thresholds.
+
+Each takes arrays of one length without NaN and, where it says so, ``weight``: how often each row counts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+CALIBRATION_BINS: Final = 10
+"""Bins of equal mass for the calibration error."""
+
+
+def auc_score(outcome: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Area under the ROC curve: the chance that a bad one scores above a good one, ties half. NaN for one class.
+
+    >>> auc_score(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
+    0.75
+    """
+    return float(auc_scores(outcome, score, np.ones((1, len(score))) if weight is None else weight[None, :])[0])
+
+
+def auc_scores(outcome: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """``auc_score`` under each row of ``weights`` (replications, rows): sorted once, so cheap to resample."""
+    if not len(score):
+        return np.full(len(weights), np.nan)
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
+    bad = outcome[order] > 0
+    ordered = weights[:, order]
+    bads = np.add.reduceat(np.where(bad, ordered, 0.0), starts, axis=1)
+    goods = np.add.reduceat(np.where(bad, 0.0, ordered), starts, axis=1)
+    below = np.cumsum(goods, axis=1) - goods
+    pairs = bads.sum(axis=1) * goods.sum(axis=1)
+    won = (bads * (below + 0.5 * goods)).sum(axis=1)
+    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def brier_losses(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Squared error of each probability (Brier 1950); their mean is the Brier loss.
+
+    >>> round(float(brier_losses(np.array([0, 1, 1, 0]), np.array([0.1, 0.9, 0.8, 0.3])).mean()), 4)
+    0.0375
+    """
+    return (probability - outcome) ** 2
+
+
+def qlike_losses(variance: np.ndarray, forecast: np.ndarray) -> np.ndarray:
+    """QLIKE of each variance forecast: σ²/f - ln(σ²/f) - 1, zero where exact.
+
+    Robust to noise in the measured variance: Patton, Volatility forecast comparison using imperfect volatility
+    proxies, Journal of Econometrics 160 (2011).
+
+    >>> qlike_losses(np.array([1.0]), np.array([1.0])).tolist()
+    [0.0]
+    """
+    ratio = variance / forecast
+    return ratio - np.log(ratio) - 1.0
+
+
+def volatility_errors(variance: np.ndarray, forecast: np.ndarray) -> np.ndarray:
+    """Absolute error of each volatility (square root of variance), in log return a day; their mean is the MAE."""
+    return np.abs(np.sqrt(variance) - np.sqrt(forecast))
+
+
+def calibration_loss(outcome: np.ndarray, probability: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error on bins of equal mass: mean |share of bad - mean probability|, weighted by rows.
+
+    >>> round(calibration_loss(np.array([0, 1, 0, 0, 1]), np.array([0.1, 0.1, 0.1, 0.1, 0.7]), 2), 2)
+    0.18
+    """
+    if not len(probability):
+        return float("nan")
+    order = np.argsort(probability, kind="stable")
+    parts = np.array_split(order, min(bins, len(order)))
+    gaps = [abs(float(outcome[part].mean() - probability[part].mean())) * len(part) for part in parts]
+    return float(sum(gaps) / len(order))
+
+
+def block_weights(session: np.ndarray, *, block: int, replications: int, seed: int) -> np.ndarray:
+    """How often each row counts in each replication of a block bootstrap by date.
+
+    ``session`` numbers each row's session from 0. Blocks of ``block`` consecutive sessions are drawn with
+    replacement and wrap around at the end (circular block bootstrap, Politis & Romano 1992), so that symbols of one
+    day, and neighbouring days whose horizons overlap, stay together. Shape (replications, rows).
+    """
+    sessions = int(session.max()) + 1 if len(session) else 0
+    rng = np.random.default_rng(seed)
+    blocks = -(-sessions // block)
+    starts = rng.integers(0, max(sessions, 1), size=(replications, blocks))
+    days = (starts[:, :, None] + np.arange(block)).reshape(replications, -1)[:, :sessions] % max(sessions, 1)
+    counts = np.stack([np.bincount(row, minlength=sessions) for row in days])
+    return counts[:, session].astype(float)
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Central interval of resampled values, NaN where none is a number."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

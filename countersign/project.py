@@ -1,0 +1,67 @@
+"""Project: one folder with a configuration and artifacts, opened.
+
+Belongs here: building the plain objects that the configuration asks for. Does not belong here: what is done with
+them (``steps``); the environment and the clock, which arrive as arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from countersign.artifacts import ArtifactStore
+from countersign.config import PipelineConfig, load_config
+from countersign.errors import ConfigError, SessionError
+from countersign.journal import Journal
+from countersign.sessions import SessionCalendar, load_calendar
+from countersign.sources import PriceSource
+from countersign.sources.files import FileSource
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder, ready for use. ``first_session`` is the first daily one; older sessions are history."""
+
+    home: Path
+    config: PipelineConfig
+    calendar: SessionCalendar
+    source: PriceSource
+    store: ArtifactStore
+    journal: Journal
+
+    @property
+    def first_session(self) -> str:
+        return self.config.first_session.isoformat()
+
+    def commentary(self, session: str) -> Path:
+        """Where a person's words on a session are looked for."""
+        return self.home / "commentary" / f"{session}.md"
+
+
+def open_project(home: Path, today: date) -> Project:
+    """Open the project in ``home``; its calendar reaches to the end of the year after ``today``.
+
+    Raises ``ConfigError`` where the configuration cannot be used.
+    """
+    config = load_config(home)
+    # A year more than the history, so that the session before its first one is known.
+    first = (config.history.start - timedelta(days=365)).replace(day=1)
+    calendar = load_calendar(
+        config.calendar, first.isoformat(), f"{today.year + 1}-12-31", home / ".cache" / "calendars"
+    )
+    try:
+        calendar.close(config.first_session.isoformat())
+    except SessionError as error:
+        raise ConfigError(f"first_session: {error}. Write one of them in config/pipeline.yaml") from error
+    root = config.artifacts.root
+    local = "://" not in root
+    return Project(
+        home=home,
+        config=config,
+        calendar=calendar,
+        source=FileSource(config.source.path, home),
+        store=ArtifactStore(str(home / root) if local else root, config.artifacts.format),
+        # The journal needs locks and appending, so it stays on a local disk even where artifacts do not.
+        journal=Journal((home / root if local else home / "artifacts") / "journal.jsonl"),
+    )

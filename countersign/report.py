@@ -1,0 +1,207 @@
+"""Report: what a person reads in the morning, as plain text of 80 columns.
+
+Belongs here: words and layout, from facts that were computed elsewhere. Does not belong here: reading, computing.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from countersign.registry import BOOTSTRAP
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WIDTH: Final = 80
+_ROWS: Final = 40
+"""Symbols listed in a table before the rest is summed up; held ones come first."""
+
+
+@dataclass(frozen=True)
+class Matured:
+    """Scores of the session ``scored`` beside what came: ``table`` has ``came_volatility`` and ``bad_week`` too."""
+
+    scored: str
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """All that a report is made from."""
+
+    session: str
+    calendar: str
+    horizon_end: str
+    source: str
+    clean: pd.DataFrame
+    rejected: pd.DataFrame
+    missing: list[str] | None
+    scores: pd.DataFrame
+    matured: Matured | None
+    model_sha256: str
+    champion_sha256: str
+    decision: str
+    training: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    cutoff: float
+    commentary: str | None
+
+
+def report_text(facts: ReportFacts) -> str:
+    """The whole report. The same facts make the same text: no clock, no path of the machine."""
+    person = _needs_a_person(facts)
+    held = int((facts.scores["decision"] == "hold").sum())
+    weekday = date.fromisoformat(facts.session).strftime("%A")
+    lines = [
+        f"COUNTERSIGN   session {facts.session} ({weekday})   {facts.calendar}",
+        "=" * WIDTH,
+        f"{len(facts.scores) - held} of {len(facts.scores)} symbols approved, {held} held; "
+        f"{len(person) or 'nothing'} {'thing needs' if len(person) == 1 else 'things need' if person else 'needs'} "
+        "a person.",
+        "",
+        *_section("NEEDS A PERSON", person or ["Nothing today."], bullet=bool(person)),
+        *_section("DATA", _data(facts)),
+        "",
+        f"SCORES   risk over the next 5 sessions, to {facts.horizon_end}",
+        *_scores(facts),
+        "",
+        "MATURED SINCE YESTERDAY",
+        *_matured(facts),
+        "",
+        *_section("MODEL", _model(facts)),
+        "",
+        "COMMENTARY",
+    ]
+    words = facts.commentary
+    if words is None:
+        lines += _wrap(
+            f"None has been written. To add one: write commentary/{facts.session}.md, then materialize report again."
+        )
+        return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + words + ("" if words.endswith("\n") else "\n")
+
+
+def _section(title: str, paragraphs: list[str], bullet: bool = False) -> list[str]:
+    lines = [title]
+    for paragraph in paragraphs:
+        lines += _wrap(paragraph, "  - " if bullet else "  ")
+    return [*lines, ""] if bullet or title == "NEEDS A PERSON" else lines
+
+
+def _wrap(text: str, first: str = "  ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
+
+
+def _needs_a_person(facts: ReportFacts) -> list[str]:
+    found = []
+    if facts.missing:
+        found.append(
+            f"No bar of {_names(facts.missing)}, which traded the session before: halted, or a failed delivery?"
+        )
+    if len(facts.rejected):
+        found.append(f"{len(facts.rejected)} rejected row(s): read prices_rejected of this session.")
+    fallen = facts.scores[facts.scores["fallback_reason"].notna()]
+    if len(fallen):
+        reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
+        found.append(f"{_names(fallen['symbol'].tolist())} scored by the baseline ({'; '.join(reasons)}).")
+    if facts.decision == BOOTSTRAP:
+        found.append("The model in service was deployed as the first one, without a signature: nobody has reviewed it.")
+    if facts.model_sha256 != facts.champion_sha256:
+        found.append(
+            f"These scores were made by {facts.model_sha256[:12]}, which is no longer in service: score again."
+        )
+    return found
+
+
+def _data(facts: ReportFacts) -> list[str]:
+    text = f"{len(facts.clean)} bars from {facts.source}, {len(facts.rejected)} rejected."
+    if len(facts.rejected):
+        counts = facts.rejected["rule"].value_counts()
+        text += " " + ", ".join(f"{rule}: {n}" for rule, n in zip(counts.index, counts, strict=True)) + "."
+    if facts.missing is None:
+        text += " Insufficient evidence on missing symbols: the session before is not in the store."
+    elif facts.missing:
+        text += f" Missing since the session before: {_names(facts.missing)}."
+    else:
+        text += " No symbol is missing since the session before."
+    return [text]
+
+
+def _scores(facts: ReportFacts) -> list[str]:
+    table = facts.scores.sort_values(["bad_week_probability", "symbol"], ascending=[False, True])
+    lines = ["  symbol      decision   bad week  volatility a day  baseline's  by", "  " + "-" * (WIDTH - 4)]
+    lines += [
+        f"  {row['symbol']:<11.11} {row['decision']:<9} {row['bad_week_probability']:>8.1%}  "
+        f"{row['volatility_forecast']:>16.2%}  {row['baseline_volatility']:>10.2%}  {row['volatility_by']}"
+        for row in table.head(_ROWS).to_dict(orient="records")
+    ]
+    if len(table) > _ROWS:
+        rest = table.iloc[_ROWS:]
+        lines += _wrap(
+            f"and {len(rest)} more, bad week at most {rest['bad_week_probability'].iloc[0]:.1%}: "
+            f"{', '.join(rest['symbol'])}"
+        )
+    return lines + _wrap(f"Held from a bad-week probability of {facts.cutoff:.0%}.")
+
+
+def _matured(facts: ReportFacts) -> list[str]:
+    if facts.matured is None:
+        return _wrap("Nothing yet: outcomes come 5 sessions after the first scored session.")
+    table = facts.matured.table.sort_values(["bad_week_probability", "symbol"], ascending=[False, True])
+    known = table[table["bad_week"].notna()]
+    lines = [f"  scored {facts.matured.scored}   decision   bad week said  came   volatility said  came"]
+    for row in table.head(_ROWS).to_dict(orient="records"):
+        came = {1.0: "bad", 0.0: "fine"}.get(row["bad_week"], "unknown")
+        volatility = f"{row['came_volatility']:.2%}" if np.isfinite(row["came_volatility"]) else "unknown"
+        lines.append(
+            f"  {row['symbol']:<19.19} {row['decision']:<9} {row['bad_week_probability']:>14.1%}  {came:<7}"
+            f"{row['volatility_forecast']:>14.2%}  {volatility:>7}"
+        )
+    approved = known[known["decision"] == "approve"]
+    bad = int((approved["bad_week"] == 1).sum())
+    text = f"{len(known)} of {len(table)} outcomes known"
+    text += f"; {bad} of {len(approved)} approved had a bad week." if len(approved) else "; none had been approved."
+    return lines + _wrap(text)
+
+
+def _model(facts: ReportFacts) -> list[str]:
+    training, evaluation = facts.training, facts.evaluation
+    table = evaluation["table"]
+    standing = {BOOTSTRAP: "in service as the first model, without a signature"}.get(
+        facts.decision, f"in service by decision {facts.decision[:12]}"
+    )
+    return [
+        f"{facts.champion_sha256[:12]}, {standing}. Trained on {training['first_session']} … "
+        f"{training['last_session']}, {training['rows']} rows of {len(training['symbols'])} symbols.",
+        f"Walk-forward {evaluation['first']} … {evaluation['last']}: AUC {table['auc']['model']:.3f} (baseline "
+        f"{table['auc']['baseline']:.3f}), QLIKE {table['qlike']['model']:.3f} ({table['qlike']['baseline']:.3f}), "
+        f"bad rate {_share(evaluation['bad_rate_approved'])} of approved against "
+        f"{_share(evaluation['bad_rate_held'])} of held.",
+    ]
+
+
+def scores_preview(scores: pd.DataFrame) -> str:
+    """The riskiest symbols of a session as a table in Markdown."""
+    lines = ["| symbol | decision | bad week | volatility a day | by |", "|---|---|---:|---:|---|"]
+    riskiest = scores.sort_values("bad_week_probability", ascending=False).head(_ROWS)
+    lines += [
+        f"| {row['symbol']} | {row['decision']} | {row['bad_week_probability']:.1%} | "
+        f"{row['volatility_forecast']:.2%} | {row['volatility_by']} |"
+        for row in riskiest.to_dict(orient="records")
+    ]
+    return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None or value != value else f"{value:.1%}"
+
+
+def _names(found: list[str], limit: int = 8) -> str:
+    more = f" and {len(found) - limit} more" if len(found) > limit else ""
+    return ", ".join(found[:limit]) + more

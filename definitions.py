@@ -1,0 +1,50 @@
+"""Definitions: the one place that puts assets, resources, jobs and schedules together.
+
+Dagster loads ``defs`` from here (``workspace.yaml``, or ``-m definitions`` in a shell). The environment is read here
+and nowhere else: ``COUNTERSIGN_HOME`` is the project folder, this file's own where it is not set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.model import model
+from assets.partitions import session_partitions
+from assets.prices import price_history, prices_clean, prices_raw
+from assets.reports import report
+from assets.scoring import features, scores
+from countersign.project import open_project
+from resources import ClockResource, ProjectResource
+from sensors.jobs import bootstrap_job, daily_job
+from sensors.schedules import daily_refresh
+
+
+def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Fresh definitions for the project folder ``home``. Raises ``ConfigError`` where it cannot be used."""
+    project = open_project(home, datetime.now(UTC).date())
+    sessions = session_partitions(project.calendar, project.first_session)
+    by_session = [
+        asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=sessions))
+        for asset in (prices_raw, prices_clean, features, scores, report)
+    ]
+    executors = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
+    return dg.Definitions(
+        assets=[price_history, model, *by_session],
+        jobs=[bootstrap_job, daily_job],
+        schedules=[daily_refresh(project)],
+        resources={
+            "project": ProjectResource(home=str(home)),
+            "clock": ClockResource(),
+            **(resource_overrides or {}),
+        },
+        executor=executors[project.config.executor],
+    )
+
+
+defs = build_definitions(Path(os.environ.get("COUNTERSIGN_HOME") or Path(__file__).parent).resolve())

@@ -1,0 +1,21 @@
+"""Jobs: the selections of assets that are run together. Does not belong here: when (``schedules``)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import dagster as dg
+
+DAILY_ASSETS: Final = ("prices_raw", "prices_clean", "features", "scores", "report")
+
+bootstrap_job = dg.define_asset_job(
+    "bootstrap_job",
+    selection=["price_history", "model"],
+    description="Once, before the first session: load the history, train the first model and put it into service.",
+)
+
+daily_job = dg.define_asset_job(
+    "daily_job",
+    selection=list(DAILY_ASSETS),
+    description="A session, from the source to the report. Partition: the session's date.",
+)

@@ -1,0 +1,39 @@
+"""Schedules: when jobs run by themselves. Does not belong here: which session is due (``countersign.sessions``)."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from countersign.project import Project
+from countersign.sessions import scheduled_session
+from sensors.jobs import daily_job
+
+
+def daily_refresh(project: Project) -> dg.ScheduleDefinition:
+    """Run ``daily_job`` once a day, after the close, in the exchange's time zone; on for a live source."""
+    hour, minute = project.config.schedule.time.split(":")
+    calendar = project.calendar
+
+    @dg.schedule(
+        job=daily_job,
+        name="daily_refresh",
+        cron_schedule=f"{int(minute)} {int(hour)} * * *",
+        execution_timezone=calendar.timezone,
+        default_status=(
+            dg.DefaultScheduleStatus.RUNNING if project.config.source.live else dg.DefaultScheduleStatus.STOPPED
+        ),
+        description=(
+            f"Every day at {project.config.schedule.time} {calendar.timezone}: the session that closed in the 24 "
+            "hours before. Skips weekends and holidays. On by default where source.live is true."
+        ),
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        tick = context.scheduled_execution_time
+        session = scheduled_session(calendar, tick)
+        if session is None or session < project.first_session:
+            return dg.SkipReason(
+                f"no session of {calendar.code} closed in the 24 hours before {tick:%Y-%m-%d %H:%M %Z}"
+            )
+        return dg.RunRequest(run_key=session, partition_key=session)
+
+    return schedule

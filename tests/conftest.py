@@ -1,0 +1,61 @@
+"""Fixtures that several folders of tests share: project folders made from the bundled prices, and a fixed clock."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from countersign import steps
+from countersign.project import Project, open_project
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def now() -> datetime:
+    """A moment after every bundled session."""
+    return datetime(2013, 3, 4, 12, 0, tzinfo=UTC)
+
+
+def make_home(folder: Path) -> Path:
+    """A project folder with the shipped configuration and prices, without artifacts."""
+    shutil.copytree(ROOT / "config", folder / "config")
+    shutil.copytree(ROOT / "data", folder / "data")
+    return folder
+
+
+@pytest.fixture
+def empty_home(tmp_path: Path) -> Path:
+    """A project folder of its own: configuration and prices, nothing made yet."""
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def bootstrapped_home(tmp_path_factory: pytest.TempPathFactory, now: datetime) -> Path:
+    """A project folder whose history is loaded and whose first model is in service. Read only: copy it to change it."""
+    home = make_home(tmp_path_factory.mktemp("bootstrapped") / "home")
+    project = open_project(home, date(2013, 3, 4))
+    steps.load_history(project, now)
+    steps.train_first_model(project, now)
+    return home
+
+
+@pytest.fixture
+def home(bootstrapped_home: Path, tmp_path: Path) -> Path:
+    """A bootstrapped project folder that the test may change."""
+    return Path(shutil.copytree(bootstrapped_home, tmp_path / "home"))
+
+
+@pytest.fixture
+def project(home: Path) -> Project:
+    """The project in ``home``, opened."""
+    return open_project(home, date(2013, 3, 4))
