@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.results import Events, check_specs, record
-from countersign import steps
+from countersign.steps import model as steps
 from countersign.version import code_version
 from resources import ClockResource, ProjectResource
 

@@ -4,8 +4,8 @@ import dagster as dg
 
 from assets.partitions import SINGLE_RUN
 from assets.results import RETRY_TRANSPORT, Events, check_specs, column_schema, record
-from countersign import steps
-from countersign.bars import PRICES_CLEAN, PRICES_RAW
+from countersign.steps import prices as steps
+from countersign.tables import PRICES_CLEAN, PRICES_RAW
 from countersign.version import code_version
 from resources import ClockResource, ProjectResource
 

@@ -6,7 +6,7 @@ from assets.model import model
 from assets.partitions import SINGLE_RUN
 from assets.results import Events, check_specs, record
 from assets.scoring import scores
-from countersign import steps
+from countersign.steps import reports as steps
 from countersign.version import code_version
 from resources import ClockResource, ProjectResource
 

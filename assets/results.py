@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import dagster as dg
 
-from countersign.bars import Column
 from countersign.checks import CheckResult, RefusedError
-from countersign.codec import combined_digest
 from countersign.errors import CountersignError, TransportError
-from countersign.steps import Made
+from countersign.steps.made import Made
+from countersign.storage.codec import combined_digest
+from countersign.tables import Column
 from resources import ClockResource
 
 RETRY_TRANSPORT: Final = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.LINEAR)

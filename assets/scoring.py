@@ -5,8 +5,8 @@ import dagster as dg
 from assets.model import model
 from assets.partitions import LOOKBACK_MAPPING, SINGLE_RUN
 from assets.results import Events, check_specs, column_schema, record
-from countersign import steps
-from countersign.bars import FEATURE_TABLE, SCORES
+from countersign.steps import scoring as steps
+from countersign.tables import FEATURE_TABLE, SCORES
 from countersign.version import code_version
 from resources import ClockResource, ProjectResource
 

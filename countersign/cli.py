@@ -77,7 +77,7 @@ def evaluate(home: Path, first: str | None, last: str | None, as_json: bool) -> 
     Example: countersign evaluate --to 2008-08-29
     """
     from countersign.model.evaluation import evaluation_text
-    from countersign.steps import evaluate_source
+    from countersign.steps.model import evaluate_source
 
     project = _open(home)
     with click.progressbar(length=1000, label="Training", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
@@ -86,6 +86,6 @@ def evaluate(home: Path, first: str | None, last: str | None, as_json: bool) -> 
 
 
 def _json(value: Any) -> str:
-    from countersign.codec import json_bytes
+    from countersign.storage.codec import json_bytes
 
     return json_bytes(value).decode()

@@ -47,8 +47,6 @@ class QualityConfig(_Section):
 class ModelConfig(_Section):
     """How the model is trained. Changing a number here changes the next model, never the one in service."""
 
-    ewma_decay: Annotated[float, Field(gt=0, lt=1)] = 0.94
-    """Decay a session of the EWMA variance, the baseline."""
     ridge_penalty: Annotated[float, Field(gt=0)] = 10.0
     logistic_penalty: Annotated[float, Field(gt=0)] = 1.0
     cutoff: Annotated[float, Field(gt=0, lt=1)] = 0.20

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from countersign.panel import Panel
+from countersign.prices.panel import Panel
 
 LOOKBACK: Final = 63
 """Sessions (a quarter) that features of D read: D and the 62 before it."""
@@ -30,6 +30,9 @@ MIN_HISTORY: Final = 60
 
 VARIANCE_FLOOR: Final = 1e-8
 """Smallest daily variance, (0.01 %)²: keeps the logarithm of a flat bar finite."""
+
+EWMA_DECAY: Final = 0.94
+"""Decay a session of the EWMA variance, the baseline (J.P. Morgan/Reuters, RiskMetrics Technical Document, 1996)."""
 
 EMA_FAST: Final = 12
 EMA_SLOW: Final = 26
@@ -70,16 +73,15 @@ class FeatureMatrix:
     history: np.ndarray
 
 
-def compute_features(panel: Panel, *, decay: float) -> FeatureMatrix:
+def compute_features(panel: Panel) -> FeatureMatrix:
     """Features of every session and symbol of ``panel``; sessions run along the first axis, oldest first.
 
-    ``decay`` is the EWMA's (0.94 a session: J.P. Morgan/Reuters, RiskMetrics Technical Document, 1996).
     Symbols are worked on in blocks that fit the processor's cache; a symbol's numbers do not depend on its block.
 
     >>> rng = np.random.default_rng(0)
     >>> returns = rng.normal(0, 0.01, (63, 2))
     >>> panel = Panel.from_arrays(returns, variance=returns**2, volume=np.full((63, 2), 1e6))
-    >>> features = compute_features(panel, decay=0.94)
+    >>> features = compute_features(panel)
     >>> features.values.shape
     (14, 63, 2)
     >>> features.history[-1].tolist()
@@ -92,7 +94,7 @@ def compute_features(panel: Panel, *, decay: float) -> FeatureMatrix:
     block = max(1, _CACHED_ELEMENTS // max(sessions, 1))
     for start in range(0, symbols, block):
         part = slice(start, start + block)
-        _symbol_features(panel, part, decay, values[:, :, part], ewma_variance[:, part], history[:, part])
+        _symbol_features(panel, part, values[:, :, part], ewma_variance[:, part], history[:, part])
 
     known = panel.present & ~np.isnan(ewma_variance)
     count = known.sum(axis=1)
@@ -109,7 +111,7 @@ _CACHED_ELEMENTS: Final = 2**15
 
 
 def _symbol_features(
-    panel: Panel, part: slice, decay: float, values: np.ndarray, ewma_variance: np.ndarray, history: np.ndarray
+    panel: Panel, part: slice, values: np.ndarray, ewma_variance: np.ndarray, history: np.ndarray
 ) -> None:
     """Fill the features that need a symbol's own numbers only, for one block of symbols."""
     log_return = np.ascontiguousarray(panel.log_return[:, part])
@@ -127,17 +129,17 @@ def _symbol_features(
     variances = windowed(v, (5, 21, LOOKBACK), np.add)
     if has_variance.all():
         observed = {k: np.minimum(np.arange(1, len(v) + 1), k)[:, None].astype(float) for k in (5, 21, LOOKBACK)}
-        weights = decayed_sum(np.ones((len(v), 1)), decay, LOOKBACK)
+        weights = decayed_sum(np.ones((len(v), 1)), EWMA_DECAY, LOOKBACK)
     else:
         observed = windowed(has_variance.astype(float), (5, 21, LOOKBACK), np.add)
-        weights = decayed_sum(has_variance.astype(float), decay, LOOKBACK)
+        weights = decayed_sum(has_variance.astype(float), EWMA_DECAY, LOOKBACK)
     if has_return.all():
         counted = np.broadcast_to(np.minimum(np.arange(1, len(r) + 1), LOOKBACK)[:, None], r.shape).astype(float)
     else:
         counted = windowed(has_return.astype(float), (LOOKBACK,), np.add)[LOOKBACK]
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        ewma = decayed_sum(v, decay, LOOKBACK) / weights
+        ewma = decayed_sum(v, EWMA_DECAY, LOOKBACK) / weights
         floor = _floored(ewma)
         log_ewma = np.log(floor)
         volatility = np.sqrt(floor)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from countersign.artifacts import ArtifactStore
 from countersign.config import PipelineConfig, load_config
 from countersign.errors import ConfigError, SessionError
-from countersign.journal import Journal
+from countersign.prices.sources import PriceSource
+from countersign.prices.sources.files import FileSource
 from countersign.sessions import SessionCalendar, load_calendar
-from countersign.sources import PriceSource
-from countersign.sources.files import FileSource
+from countersign.storage.artifacts import ArtifactStore
+from countersign.storage.journal import Journal
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from countersign.errors import ConfigError, SessionError
-from countersign.files import write_atomically
+from countersign.storage.files import write_atomically
 
 _DAY: Final = "datetime64[D]"
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from countersign.bars import SCORES
 from countersign.errors import CountersignError
-from countersign.journal import champion
+from countersign.model.registry import BOOTSTRAP, load_champion
 from countersign.project import Project
-from countersign.registry import BOOTSTRAP, load_champion
+from countersign.storage.journal import champion
+from countersign.tables import SCORES
 
 
 def project_status(project: Project, now: datetime) -> dict[str, Any]:

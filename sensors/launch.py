@@ -19,9 +19,9 @@ import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from countersign.errors import CountersignError, SessionError
-from countersign.journal import champion
 from countersign.project import Project, open_project
-from countersign.steps import session_is_done
+from countersign.steps.reports import session_is_done
+from countersign.storage.journal import champion
 from sensors.jobs import bootstrap_job, daily_job
 
 Say = Callable[[str], None]

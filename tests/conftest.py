@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from countersign import steps
 from countersign.project import Project, open_project
+from countersign.steps.model import train_first_model
+from countersign.steps.prices import load_history
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,8 +45,8 @@ def bootstrapped_home(tmp_path_factory: pytest.TempPathFactory, now: datetime) -
     """A project folder whose history is loaded and whose first model is in service. Read only: copy it to change it."""
     home = make_home(tmp_path_factory.mktemp("bootstrapped") / "home")
     project = open_project(home, date(2013, 3, 4))
-    steps.load_history(project, now)
-    steps.train_first_model(project, now)
+    load_history(project, now)
+    train_first_model(project, now)
     return home
 
 

@@ -17,7 +17,7 @@ from countersign.model.reference import reference_bins
 from countersign.model.scoring import FittedModel, score
 from countersign.model.targets import BAD_SESSION, HORIZON
 from countersign.model.training import TrainingRows, fit, training_rows
-from countersign.panel import Panel
+from countersign.prices.panel import Panel
 
 
 def train_model(panel: Panel, config: ModelConfig, code: str) -> tuple[dict[str, Any], Evaluation]:
@@ -25,7 +25,7 @@ def train_model(panel: Panel, config: ModelConfig, code: str) -> tuple[dict[str,
 
     Same panel, settings and code → the same body. Raises ``ModelError`` where there is too little to learn from.
     """
-    rows = training_rows(panel, decay=config.ewma_decay)
+    rows = training_rows(panel)
     model = fit(rows, config)
     evaluation = evaluate(walk_forward(rows, config), panel.sessions, config)
     learned = rows.take(rows.learnable)

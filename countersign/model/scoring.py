@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from countersign.errors import ModelError
-from countersign.features import FEATURES, MIN_HISTORY, VARIANCE_FLOOR
+from countersign.features import EWMA_DECAY, FEATURES, MIN_HISTORY, VARIANCE_FLOOR
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,6 @@ class FittedModel:
     """
 
     features: tuple[str, ...]
-    decay: float
     volatility_coefficients: np.ndarray
     volatility_intercept: float
     clip: tuple[float, float]
@@ -45,7 +44,7 @@ class FittedModel:
                 "coefficients": dict(zip(self.features, self.volatility_coefficients.tolist(), strict=True)),
                 "intercept": self.volatility_intercept,
                 "clip": list(self.clip),
-                "baseline": {"ewma_decay": self.decay},
+                "baseline": {"ewma_decay": EWMA_DECAY},
             },
             "bad_week": {
                 "coefficients": dict(zip(self.features, self.bad_week_coefficients.tolist(), strict=True)),
@@ -63,16 +62,16 @@ class FittedModel:
     def from_dict(cls, found: Mapping[str, Any]) -> FittedModel:
         """Read the ``model`` section. Raises ``ModelError`` where it was made for other features, or is not finite."""
         names = tuple(found["features"])
-        if names != tuple(FEATURES):
-            raise ModelError(
-                f"expected a model of the features {', '.join(FEATURES)}; found one of {', '.join(names)}. "
-                "It was trained by another version of Countersign: train again"
-            )
         volatility, bad_week = found["volatility"], found["bad_week"]
+        decay = volatility["baseline"]["ewma_decay"]
+        if names != tuple(FEATURES) or decay != EWMA_DECAY:
+            raise ModelError(
+                f"expected a model of the features {', '.join(FEATURES)} with decay {EWMA_DECAY}; found one of "
+                f"{', '.join(names)} with decay {decay}. It was trained by another version of Countersign: train again"
+            )
         bounds = np.array([found["training_range"][name] for name in names], dtype=float)
         model = cls(
             features=names,
-            decay=volatility["baseline"]["ewma_decay"],
             volatility_coefficients=np.array([volatility["coefficients"][n] for n in names], dtype=float),
             volatility_intercept=volatility["intercept"],
             clip=(volatility["clip"][0], volatility["clip"][1]),
@@ -95,7 +94,7 @@ class FittedModel:
                 self.bad_week_coefficients,
                 self.low,
                 self.high,
-                np.array([self.volatility_intercept, *self.clip, self.bad_week_intercept, self.decay, self.cutoff]),
+                np.array([self.volatility_intercept, *self.clip, self.bad_week_intercept, self.cutoff]),
                 np.array([self.baseline_coefficient, self.baseline_intercept]),
             ]
         ).astype(float)

@@ -15,7 +15,7 @@ from countersign.errors import ModelError
 from countersign.features import FEATURES, MIN_HISTORY, compute_features
 from countersign.model.scoring import FittedModel
 from countersign.model.targets import observed_targets
-from countersign.panel import Panel
+from countersign.prices.panel import Panel
 
 if TYPE_CHECKING:
     from countersign.config import ModelConfig
@@ -67,9 +67,9 @@ class TrainingRows:
         return self.matured & (self.history >= MIN_HISTORY) & ~np.isnan(self.features).any(axis=0)
 
 
-def training_rows(panel: Panel, *, decay: float) -> TrainingRows:
+def training_rows(panel: Panel) -> TrainingRows:
     """Features and targets of every bar of ``panel``, by the functions that score and judge each day."""
-    features = compute_features(panel, decay=decay)
+    features = compute_features(panel)
     targets = observed_targets(panel.log_return, panel.variance)
     session, symbol = np.nonzero(panel.present)
     # The forecast without a thought: the mean variance of the last month goes on (a log ratio to the EWMA).
@@ -124,7 +124,6 @@ def fit(rows: TrainingRows, config: ModelConfig) -> FittedModel:
     bad_week = logistic.coef_[0] / spread
     model = FittedModel(
         features=tuple(FEATURES),
-        decay=config.ewma_decay,
         volatility_coefficients=volatility,
         volatility_intercept=float(ridge.intercept_ - volatility @ mean) + level,
         clip=(float(log_ratio.min()), float(log_ratio.max())),

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 import orjson
 
-from countersign.codec import json_bytes
 from countersign.errors import JournalError
-from countersign.files import locked, reached
+from countersign.storage.codec import json_bytes
+from countersign.storage.files import locked, reached
 
 GENESIS: Final = "0" * 64
 """What the first line has for the hash of the line before."""

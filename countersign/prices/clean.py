@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from countersign.bars import PRICES_CLEAN, PRICES_REJECTED, conform, empty_table
+from countersign.tables import PRICES_CLEAN, PRICES_REJECTED, conform, empty_table
 
 if TYPE_CHECKING:
     import pandas as pd

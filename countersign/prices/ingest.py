@@ -39,7 +39,7 @@ def with_previous(reply: pd.DataFrame, sessions: np.ndarray) -> pd.DataFrame:
 def session_bars(
     reply: pd.DataFrame, session: str, sessions: np.ndarray, symbols: Sequence[str] | None, uri: str
 ) -> pd.DataFrame:
-    """The rows of ``session`` (table ``bars.PRICES_RAW``), of ``symbols`` where these are named, in the reply's order.
+    """The rows of ``session`` (table ``PRICES_RAW``), of ``symbols`` where these are named, in the reply's order.
 
     Raises ``SourceError`` where the reply has no bar of that session.
     """

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+PANEL_COLUMNS: Final = ("date", "symbol", "log_return", "daily_variance", "volume")
+"""The columns of ``prices_clean`` that a panel is made from: all that features and targets ever read."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class PriceSource(Protocol):
     def read(self, first: str, last: str) -> pd.DataFrame:
         """Bars of all symbols dated ``first`` … ``last`` (``YYYY-MM-DD``, both included), in one reply.
 
-        Columns: those of ``bars.SOURCE_COLUMNS``, and ``unreadable`` with the cells that are no number. May be empty.
+        Columns: those of ``tables.SOURCE_COLUMNS``, and ``unreadable`` with the cells that are no number. May be empty.
         Raises ``SourceError`` for a reply that is not bars, ``TransportError`` where the source cannot be reached.
         """
         ...

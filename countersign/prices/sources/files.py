@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from countersign.bars import SOURCE_COLUMNS
 from countersign.errors import SourceError, TransportError
+from countersign.tables import SOURCE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

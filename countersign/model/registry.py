@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from countersign.artifacts import ArtifactStore, Stored
 from countersign.errors import ModelError
-from countersign.files import reached
-from countersign.journal import Champion, Journal, champion
 from countersign.model.scoring import FittedModel
+from countersign.storage.artifacts import ArtifactStore, Stored
+from countersign.storage.files import reached
+from countersign.storage.journal import Champion, Journal, champion
 
 BOOTSTRAP: Final = "bootstrap"
 """The decision on record for the first model, which nobody signed."""

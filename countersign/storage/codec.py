@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from countersign.bars import Column
 from countersign.errors import ArtifactError
+from countersign.tables import Column
 
 if TYPE_CHECKING:
     import pandas as pd

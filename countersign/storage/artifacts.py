@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from countersign import codec
-from countersign.bars import Column
-from countersign.codec import Header
 from countersign.errors import ArtifactError
-from countersign.files import write_atomically
+from countersign.storage import codec
+from countersign.storage.codec import Header
+from countersign.storage.files import write_atomically
+from countersign.tables import Column, conform
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ class ArtifactStore:
             frame = self._frame(found["data"], wanted)
         else:
             header, frame = codec.decode_parquet(data, [c.name for c in wanted])
-            frame = _conform(frame, wanted)
+            frame = conform(frame, tuple(wanted))
         self._expect(header, name, partition, form)
         stored = Stored(name, partition, self.location(name, partition, form), digest, len(frame))
         return Table(stored, header.inputs, frame)
@@ -144,7 +144,7 @@ class ArtifactStore:
     def _frame(self, rows: list[dict[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
         import pandas as pd
 
-        return _conform(pd.DataFrame({c.name: [row[c.name] for row in rows] for c in columns}), columns)
+        return conform(pd.DataFrame({c.name: [row[c.name] for row in rows] for c in columns}), tuple(columns))
 
     def _put(self, name: str, partition: str | None, suffix: str, data: bytes, digest: str, rows: int) -> Stored:
         location = self.location(name, partition, suffix)
@@ -175,12 +175,6 @@ class ArtifactStore:
                 f"expected {_title(name, partition)} at {self.location(name, partition, suffix)}, found "
                 f"{_title(header.name, header.partition)}: a file was moved. {_remedy(name, partition)}"
             )
-
-
-def _conform(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
-    from countersign.bars import conform
-
-    return conform(frame, tuple(columns))
 
 
 def _filesystem(location: str) -> Any:

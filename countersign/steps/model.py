@@ -1,0 +1,66 @@
+"""Steps of the group ``model``: training the first model, and evaluating on the source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import numpy as np
+
+from countersign import checks
+from countersign.errors import SourceError
+from countersign.model.document import train_model
+from countersign.model.evaluation import Evaluation, evaluate, walk_forward
+from countersign.model.registry import deploy_first
+from countersign.model.training import training_rows
+from countersign.prices import ingest
+from countersign.prices.clean import clean_bars
+from countersign.prices.panel import PANEL_COLUMNS, Panel
+from countersign.project import Project
+from countersign.steps.made import Made, Numbers
+from countersign.steps.prices import HISTORY
+from countersign.tables import PRICES_CLEAN
+from countersign.version import code_version
+
+
+def train_first_model(project: Project, now: datetime) -> Made:
+    """``model``: train on the history, evaluate walk-forward, and put it into service where there is none yet."""
+    history = project.store.read_table(HISTORY, None, PRICES_CLEAN, PANEL_COLUMNS, form="parquet")
+    days = np.unique(history.frame["date"].to_numpy().astype("datetime64[D]"))
+    panel = Panel.from_bars(history.frame, days)
+    body, evaluation = train_model(panel, project.config.model, code_version())
+    verdicts = (
+        checks.beats_baseline("volatility_beats_baseline", evaluation.measure("qlike")),
+        checks.beats_baseline("bad_week_beats_baseline", evaluation.measure("auc")),
+    )
+    stored, new = deploy_first(project.store, project.journal, body, {HISTORY: history.stored.sha256}, now)
+    numbers: Numbers = {
+        "rows": body["training"]["rows"],
+        "first_session": body["training"]["first_session"],
+        "last_session": body["training"]["last_session"],
+        "code_version": code_version(),
+        "history": history.stored.sha256,
+        "in_service": "newly deployed without a signature (bootstrap)" if new else "unchanged",
+        **{f"parameter_{name}": value for name, value in project.config.model.model_dump().items()},
+        **{f"{m.name}_{who}": getattr(m, who) for m in evaluation.table for who in ("model", "baseline", "naive")},
+        **{f"{m.name}_lead_{end}": getattr(m, f"lead_{end}") for m in evaluation.table for end in ("low", "high")},
+        "approval_rate": evaluation.approval_rate,
+        "bad_rate_approved": evaluation.bad_rate_approved,
+        "bad_rate_held": evaluation.bad_rate_held,
+    }
+    return Made(None, stored, verdicts, numbers)
+
+
+def evaluate_source(
+    project: Project, first: str | None, last: str | None, progress: Callable[[int, int], None] | None = None
+) -> Evaluation:
+    """Walk-forward measures on what the source has from ``first`` to ``last``; stores nothing, changes no model."""
+    dates, config = project.calendar.dates, project.config
+    reply = project.source.read(first or config.history.start.isoformat(), last or str(dates[-1]))
+    reply = ingest.of_symbols(reply, config.symbols)
+    if reply.empty:
+        raise SourceError(f"{project.source.uri}: expected bars of {first} … {last}, found none; name other sessions")
+    bars = clean_bars(ingest.with_previous(reply, dates), dates).bars
+    panel = Panel.from_bars(bars, np.unique(bars["date"].to_numpy().astype("datetime64[D]")))
+    rows = training_rows(panel)
+    return evaluate(walk_forward(rows, config.model, progress), panel.sessions, config.model)

@@ -1,0 +1,127 @@
+"""Steps of the group ``prices``: the bulk history, ingest, clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+from countersign import checks
+from countersign.errors import ArtifactError, SourceError
+from countersign.features import LOOKBACK
+from countersign.prices import ingest
+from countersign.prices.clean import clean_bars
+from countersign.project import Project
+from countersign.steps.made import Made, Numbers, again
+from countersign.tables import PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED
+
+HISTORY: Final = "history/prices"
+"""All sessions before the first daily one, Parquet."""
+RECENT: Final = "history/recent"
+"""The last ``LOOKBACK`` sessions of it: what a daily session reads, so that its cost does not grow with history."""
+HISTORY_REJECTED: Final = "history/rejected"
+
+
+def load_history(project: Project, now: datetime) -> Made:
+    """``price_history``: every session before the first daily one, through the cleaning that daily sessions get."""
+    config, dates = project.config, project.calendar.dates
+    first, last = config.history.start.isoformat(), project.calendar.at(project.first_session, -1)
+    project.calendar.require_closed(last, now)
+    ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
+    reply = ingest.of_symbols(project.source.read(first, last), config.symbols)
+    if reply.empty:
+        raise SourceError(
+            f"{project.source.uri}: expected bars of {first} … {last}, found none. Set history.start and "
+            "first_session in config/pipeline.yaml to dates that the source has"
+        )
+    cleaned = clean_bars(ingest.with_previous(reply, dates), dates)
+    days = cleaned.bars["date"].to_numpy().astype("datetime64[D]")
+    expected = project.calendar.between(str(days.min()) if len(days) else first, last)
+    missing = sorted(set(expected) - set(np.unique(days).astype(str)))
+    verdicts = checks.require(
+        "price_history",
+        f"Correct {project.source.uri}, then run it again",
+        checks.rejected_share(len(cleaned.bars), cleaned.rejected, config.quality.max_rejected_share),
+        checks.history_complete(missing, len(expected), config.quality.max_rejected_share),
+    )
+    source = {"source": project.source.uri}
+    stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
+    recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, LOOKBACK)[0])]
+    project.store.write_table(RECENT, None, recent, PRICES_CLEAN, {HISTORY: stored.sha256}, form="parquet")
+    project.store.write_table(HISTORY_REJECTED, None, cleaned.rejected, PRICES_REJECTED, source, form="json")
+    numbers: Numbers = {
+        "rows": len(cleaned.bars),
+        "rows_in": len(reply),
+        "rejected_rows": len(cleaned.rejected),
+        "symbols": int(cleaned.bars["symbol"].nunique()),
+        "sessions": len(np.unique(days)),
+        "first_session": str(days.min()),
+        "last_session": str(days.max()),
+        "source": project.source.uri,
+    }
+    return Made(None, stored, verdicts, numbers)
+
+
+def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) -> Iterator[Made]:
+    """``prices_raw``: what the source says of each session, from one reply. Raises before a session has closed."""
+    calendar, uri = project.calendar, project.source.uri
+    for session in sessions:
+        calendar.require_closed(session, now)
+    reply = project.source.read(calendar.at(sessions[0], -1), sessions[-1])
+    for session in sessions:
+        raw = ingest.session_bars(reply, session, calendar.dates, project.config.symbols, uri)
+        verdicts = checks.require(
+            f"prices_raw of {session}",
+            f"Correct {uri}, then run the session again",
+            checks.bars_arrived(raw, session),
+            checks.previous_close_known(raw),
+        )
+        stored = project.store.write_table("prices_raw", session, raw, PRICES_RAW, {"source": uri})
+        numbers: Numbers = {"rows": len(raw), "symbols": int(raw["symbol"].nunique()), "source": uri}
+        yield Made(session, stored, verdicts, numbers)
+
+
+def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
+    """``prices_clean`` and ``prices_rejected``: typed, ordered bars with one return each; refused rows with reasons."""
+    store, quality = project.store, project.config.quality
+    before = symbols_before(project, sessions[0])
+    for session in sessions:
+        raw = store.read_table("prices_raw", session, PRICES_RAW)
+        checks.require(
+            f"prices_raw of {session}", again("prices_raw", session), checks.bars_arrived(raw.frame, session)
+        )
+        cleaned = clean_bars(raw.frame, project.calendar.dates)
+        symbols = cleaned.bars["symbol"].tolist()
+        verdicts = checks.require(
+            f"prices_clean of {session}",
+            f"Correct {project.source.uri}, then run the session again",
+            checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.max_rejected_share),
+            checks.symbols_complete(symbols, before, quality.max_missing_share),
+        )
+        inputs = {"prices_raw": raw.stored.sha256}
+        rejected = store.write_table("prices_rejected", session, cleaned.rejected, PRICES_REJECTED, inputs)
+        stored = store.write_table(
+            "prices_clean", session, cleaned.bars, PRICES_CLEAN, inputs | {"prices_rejected": rejected.sha256}
+        )
+        numbers: Numbers = {
+            "rows": len(cleaned.bars),
+            "rows_in": len(raw.frame),
+            "rejected_rows": len(cleaned.rejected),
+            "rejected": rejected.location,
+        }
+        yield Made(session, stored, verdicts, numbers)
+        before = symbols
+
+
+def symbols_before(project: Project, session: str) -> list[str] | None:
+    """Symbols that had a bar on the session before, or None where that is not in the store."""
+    before = project.calendar.at(session, -1)
+    try:
+        if before >= project.first_session:
+            return project.store.read_table("prices_clean", before, PRICES_CLEAN, ("symbol",)).frame["symbol"].tolist()
+        recent = project.store.read_table(RECENT, None, PRICES_CLEAN, ("date", "symbol"), form="parquet").frame
+        return recent["symbol"][recent["date"].astype(str) == before].tolist()
+    except ArtifactError:
+        return None

@@ -1,0 +1,165 @@
+"""Steps of the group ``scoring``: features and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from countersign import checks
+from countersign.errors import ArtifactError
+from countersign.features import FEATURES, LOOKBACK, FeatureMatrix, compute_features
+from countersign.model.registry import load_champion
+from countersign.model.scoring import Scores, score
+from countersign.prices.panel import PANEL_COLUMNS, Panel
+from countersign.project import Project
+from countersign.report import scores_preview
+from countersign.steps.made import Made, Numbers, again
+from countersign.steps.prices import RECENT
+from countersign.storage.artifacts import Table
+from countersign.storage.codec import combined_digest
+from countersign.tables import FEATURE_TABLE, PRICES_CLEAN, SCORES, conform
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def feature_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
+    """``features``: from the last ``LOOKBACK`` sessions of ``prices_clean``, by the function that training uses."""
+    window = _read_window(project, sessions)
+    dates = np.array(window.sessions, dtype="datetime64[D]")
+    panel = Panel.from_bars(window.bars, dates)
+    matrix = compute_features(panel)
+    for session in sessions:
+        table = conform(_feature_table(panel, matrix, window.sessions.index(session)), FEATURE_TABLE)
+        verdicts = checks.require(
+            f"features of {session}",
+            again("prices_clean", session),
+            checks.features_computed(table),
+            checks.history_sufficient(table),
+        )
+        read = project.calendar.lookback(session, LOOKBACK)
+        inputs = {"prices_clean": combined_digest([window.digests[s] for s in read if s in window.digests])}
+        stored = project.store.write_table("features", session, table, FEATURE_TABLE, inputs)
+        numbers: dict[str, float | int | str] = {"rows": len(table), "lookback_sessions": len(read)}
+        if len(table):
+            numbers["market_volatility"] = float(np.sqrt(table["market_variance"].iloc[0]))
+        yield Made(session, stored, verdicts, numbers)
+
+
+def score_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
+    """``scores``: every symbol scored by the champion, with numpy alone."""
+    service = load_champion(project.store, project.journal)
+    for session in sessions:
+        features = project.store.read_table("features", session, FEATURE_TABLE)
+        table = features.frame
+        checks.require(f"features of {session}", again("features", session), checks.features_computed(table))
+        scores = score(
+            service.model,
+            table[list(FEATURES)].to_numpy().T,
+            table["ewma_variance"].to_numpy(),
+            table["market_variance"].to_numpy(),
+            table["history_sessions"].to_numpy(),
+        )
+        result = conform(_score_table(table, scores), SCORES)
+        verdicts = checks.require(
+            f"scores of {session}",
+            again("features", session),
+            checks.scores_in_range(result, len(table)),
+            checks.model_used(result),
+        )
+        inputs = {"features": features.stored.sha256, "model": service.champion.sha256}
+        stored = project.store.write_table("scores", session, result, SCORES, inputs)
+        numbers: Numbers = {
+            "rows": len(result),
+            "approved": int(scores.approved.sum()),
+            "approval_rate": float(scores.approved.mean()),
+            "mean_bad_week_probability": float(scores.probability.mean()),
+            "mean_volatility_forecast": float(np.sqrt(scores.variance).mean()),
+            "baseline_share": float(1 - scores.by_model.mean()),
+            "model": service.champion.sha256,
+            "decision": service.champion.decision,
+        }
+        yield Made(session, stored, verdicts, numbers, scores_preview(result))
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Bars of the sessions that features need, and the digest of the file that each session came from."""
+
+    sessions: list[str]
+    bars: pd.DataFrame
+    digests: dict[str, str]
+
+
+def _read_window(project: Project, sessions: Sequence[str]) -> _Window:
+    """``prices_clean`` of ``sessions`` and the ``LOOKBACK`` - 1 before them.
+
+    Raises ``ArtifactError`` that names every daily session that is not there, with the command that makes it.
+    """
+    import pandas as pd
+
+    first, store = project.first_session, project.store
+    needed = sorted(
+        {*project.calendar.lookback(sessions[0], LOOKBACK), *project.calendar.between(sessions[0], sessions[-1])}
+    )
+    daily = [s for s in needed if s >= first]
+    missing = [s for s in daily if not store.has("prices_clean", s)]
+    if missing:
+        raise ArtifactError(
+            f"features of {sessions[0]} need prices_clean of the {LOOKBACK} sessions up to it; {len(missing)} are not "
+            f"there ({missing[0]} … {missing[-1]}). Make them with: dagster asset materialize -m definitions "
+            f"--select 'prices_raw*' --partition-range {missing[0]}...{sessions[-1]}"
+        )
+    tables: dict[str, Table] = {}
+    if needed[0] < first:
+        recent = store.read_table(RECENT, None, PRICES_CLEAN, PANEL_COLUMNS, form="parquet")
+        frame = recent.frame[recent.frame["date"] >= pd.Timestamp(needed[0])]
+        tables |= {s: Table(recent.stored, {}, frame.iloc[:0]) for s in needed if s < first}
+        tables[needed[0]] = Table(recent.stored, {}, frame)
+    tables |= {s: store.read_table("prices_clean", s, PRICES_CLEAN, PANEL_COLUMNS) for s in daily}
+    own = tables[sessions[-1]].frame
+    if own.empty:
+        raise ArtifactError(f"prices_clean of {sessions[-1]} holds no bar. {again('prices_clean', sessions[-1])}")
+    return _Window(
+        needed, pd.concat([t.frame for t in tables.values()]), {s: t.stored.sha256 for s, t in tables.items()}
+    )
+
+
+def _feature_table(panel: Panel, matrix: FeatureMatrix, row: int) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = np.flatnonzero(panel.present[row])
+    return pd.DataFrame(
+        {
+            "date": panel.sessions[row],
+            "symbol": [panel.symbols[c] for c in columns],
+            "history_sessions": matrix.history[row, columns],
+            "ewma_variance": matrix.ewma_variance[row, columns],
+            "market_variance": matrix.market_variance[row],
+            **{name: matrix.values[i, row, columns] for i, name in enumerate(FEATURES)},
+        }
+    )
+
+
+def _score_table(features: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    import pandas as pd
+
+    by = np.where(scores.by_model, "model", "baseline")
+    return pd.DataFrame(
+        {
+            "date": features["date"],
+            "symbol": features["symbol"],
+            "volatility_forecast": np.sqrt(scores.variance),
+            "baseline_volatility": np.sqrt(scores.baseline_variance),
+            "bad_week_probability": scores.probability,
+            "baseline_probability": scores.baseline_probability,
+            "decision": np.where(scores.approved, "approve", "hold"),
+            "volatility_by": by,
+            "probability_by": by,
+            "fallback_reason": [reason or None for reason in scores.reason],
+            "history_sessions": features["history_sessions"],
+        }
+    )
