@@ -20,7 +20,7 @@ from countersign.steps.made import Made, Numbers, again
 from countersign.steps.prices import RECENT
 from countersign.storage.artifacts import Table
 from countersign.storage.codec import combined_digest
-from countersign.tables import FEATURE_TABLE, PRICES_CLEAN, SCORES, conform
+from countersign.tables import FEATURE_TABLE, PRICES_CLEAN, PRICES_REJECTED, SCORES, conform
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,9 @@ def feature_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made
     panel = Panel.from_bars(window.bars, dates)
     matrix = compute_features(panel)
     for session in sessions:
-        table = conform(_feature_table(panel, matrix, window.sessions.index(session)), FEATURE_TABLE)
+        row = window.sessions.index(session)
+        _require_clean(project, panel, row)
+        table = conform(_feature_table(panel, matrix, row), FEATURE_TABLE)
         verdicts = checks.require(
             f"features of {session}",
             again("prices_clean", session),
@@ -43,9 +45,11 @@ def feature_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made
         read = project.calendar.lookback(session, LOOKBACK)
         inputs = {"prices_clean": combined_digest([window.digests[s] for s in read if s in window.digests])}
         stored = project.store.write_table("features", session, table, FEATURE_TABLE, inputs)
-        numbers: dict[str, float | int | str] = {"rows": len(table), "lookback_sessions": len(read)}
-        if len(table):
-            numbers["market_volatility"] = float(np.sqrt(table["market_variance"].iloc[0]))
+        numbers: Numbers = {
+            "rows": len(table),
+            "lookback_sessions": len(read),
+            "market_volatility": float(np.sqrt(table["market_variance"].iloc[0])),
+        }
         yield Made(session, stored, verdicts, numbers)
 
 
@@ -120,11 +124,23 @@ def _read_window(project: Project, sessions: Sequence[str]) -> _Window:
         tables |= {s: Table(recent.stored, {}, frame.iloc[:0]) for s in needed if s < first}
         tables[needed[0]] = Table(recent.stored, {}, frame)
     tables |= {s: store.read_table("prices_clean", s, PRICES_CLEAN, PANEL_COLUMNS) for s in daily}
-    own = tables[sessions[-1]].frame
-    if own.empty:
-        raise ArtifactError(f"prices_clean of {sessions[-1]} holds no bar. {again('prices_clean', sessions[-1])}")
     return _Window(
         needed, pd.concat([t.frame for t in tables.values()]), {s: t.stored.sha256 for s, t in tables.items()}
+    )
+
+
+def _require_clean(project: Project, panel: Panel, row: int) -> None:
+    """Refuse what the checks of ``prices_clean`` would block: a run of features alone is not held back by them."""
+    session, quality = str(panel.sessions[row]), project.config.quality
+    rejected = project.store.read_table("prices_rejected", session, PRICES_REJECTED).frame
+    today, before = (
+        [symbol for symbol, there in zip(panel.symbols, panel.present[r], strict=True) if there] for r in (row, row - 1)
+    )
+    checks.require(
+        f"prices_clean of {session}",
+        again("prices_raw", session),
+        checks.rejected_share(len(today), rejected, quality.max_rejected_share),
+        checks.symbols_complete(today, before or None, quality.max_missing_share),
     )
 
 
