@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster
+PORT ?= 3000
 FROM ?= 2008-09-02
 TO ?= 2008-09-30
 
@@ -25,8 +26,8 @@ $(DAGSTER_HOME)/dagster.yaml: config/dagster.yaml
 run: install  ## bootstrap, then every session from FROM to TO (or one: SESSION=2008-10-01)
 	@$(BIN)/python -m sensors.launch $(if $(SESSION),--session $(SESSION),--from $(FROM) --to $(TO))
 
-ui: install  ## Dagster's UI and daemon on http://127.0.0.1:3000
-	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+ui: install  ## Dagster UI and daemon on http://127.0.0.1:3000 (PORT=…)
+	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 test: install  ## all tests
 	$(BIN)/python -m pytest

@@ -242,10 +242,9 @@ def evaluation_text(found: Evaluation) -> str:
         "-" * 78,
     ]
     for m in found.table:
-        percent = m.name in _RELATIVE
-        lead = [f"{v:+.1%}" if percent else f"{v:+.4f}" for v in (m.lead, m.lead_low, m.lead_high)]
+        lead = [f"{v:+.1%}" if m.name in _RELATIVE else f"{v:+.4f}" for v in (m.lead, m.lead_low, m.lead_high)]
         lines.append(
-            f"{m.name:<17} {m.model:>7.4f}  {m.baseline:>8.4f}  {m.naive:>8.4f}    {lead[0]:>8} [{lead[1]} … {lead[2]}]"
+            f"{m.name:<17} {m.model:>7.4g}  {m.baseline:>8.4g}  {m.naive:>8.4g}    {lead[0]:>8} [{lead[1]} … {lead[2]}]"
         )
     lines += [
         "",
