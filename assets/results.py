@@ -58,7 +58,7 @@ def record(context: dg.AssetExecutionContext, clock: ClockResource, made: Iterab
     try:
         for one in made:
             done.append(one)
-            shown = ", ".join(f"{k} {v}" for k, v in one.numbers.items() if not k.startswith("parameter_"))
+            shown = ", ".join(f"{k} {v}" for k, v in one.numbers.items())
             context.log.info(f"{asset} of {one.session or 'the project'}: stored {one.stored.location}; {shown}")
     except CountersignError as error:
         for one in done:
@@ -123,9 +123,9 @@ def _metadata(one: Made, started: datetime, ended: datetime) -> dict[str, Any]:
     preview = {"preview": dg.MetadataValue.md(one.preview)} if one.preview else {}
     rows = {"dagster/row_count": one.numbers["rows"]} if "rows" in one.numbers else {}
     return {
+        **preview,
         **rows,
         **{k: v for k, v in one.numbers.items() if k != "rows"},
-        **preview,
         "dagster/uri": one.stored.location,
         "path": dg.MetadataValue.path(one.stored.location),
         "sha256": one.stored.sha256,

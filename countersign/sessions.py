@@ -122,8 +122,9 @@ def _read_calendar(code: str, first: str, last: str) -> dict[str, object]:
     import warnings
 
     with warnings.catch_warnings():
-        # exchange_calendars 4.13.2 uses pandas' old offset names; until it has a release without Pandas4Warning.
-        warnings.filterwarnings("ignore", module="exchange_calendars")
+        # exchange_calendars 4.13.2 uses what pandas 4 will drop; until it has a release without such warnings.
+        # Pandas4Warning derives from DeprecationWarning and names pandas' own modules, so neither tells them apart.
+        warnings.simplefilter("ignore", DeprecationWarning)
         import exchange_calendars
 
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from countersign.checks import CheckResult
 from countersign.storage.artifacts import Stored
 
-Numbers = Mapping[str, float | int | str]
+Numbers = Mapping[str, float | int | str | dict[str, float | int]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from countersign import checks
 from countersign.errors import SourceError
 from countersign.model.document import train_model
-from countersign.model.evaluation import Evaluation, evaluate, walk_forward
+from countersign.model.evaluation import Evaluation, evaluate, evaluation_text, walk_forward
 from countersign.model.registry import deploy_first
 from countersign.model.training import training_rows
 from countersign.prices import ingest
@@ -41,14 +41,14 @@ def train_first_model(project: Project, now: datetime) -> Made:
         "code_version": code_version(),
         "history": history.stored.sha256,
         "in_service": "newly deployed without a signature (bootstrap)" if new else "unchanged",
-        **{f"parameter_{name}": value for name, value in project.config.model.model_dump().items()},
+        "parameters": project.config.model.model_dump(),
         **{f"{m.name}_{who}": getattr(m, who) for m in evaluation.table for who in ("model", "baseline", "naive")},
         **{f"{m.name}_lead_{end}": getattr(m, f"lead_{end}") for m in evaluation.table for end in ("low", "high")},
         "approval_rate": evaluation.approval_rate,
         "bad_rate_approved": evaluation.bad_rate_approved,
         "bad_rate_held": evaluation.bad_rate_held,
     }
-    return Made(None, stored, verdicts, numbers)
+    return Made(None, stored, verdicts, numbers, f"```text\n{evaluation_text(evaluation)}\n```")
 
 
 def evaluate_source(
