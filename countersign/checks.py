@@ -204,8 +204,9 @@ def model_used(scores: pd.DataFrame) -> CheckResult:
 def report_complete(text: str, symbols: Iterable[str]) -> CheckResult:
     """The report names every symbol that was scored, within 80 columns (a person's commentary aside)."""
     own = text.split("\nCOMMENTARY\n")[0]
-    words = set(own.split())
-    missing = [s for s in symbols if s not in words]
+    words = own.replace(",", " ").split()
+    known, flat = set(words), f" {' '.join(words)} "
+    missing = [s for s in symbols if s not in known and f" {s} " not in flat]
     wide = sum(len(line) > 80 for line in own.splitlines())
     return CheckResult(
         "report_complete",

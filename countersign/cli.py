@@ -64,12 +64,15 @@ def status(home: Path, as_json: bool) -> None:
     click.echo(_json(found) if as_json else status_text(found))
 
 
+_DATE = click.DateTime(["%Y-%m-%d"])
+
+
 @main.command()
-@click.option("--from", "first", metavar="SESSION", help="First session of the data. Default: history.start.")
-@click.option("--to", "last", metavar="SESSION", help="Last session of the data. Default: all that the source has.")
+@click.option("--from", "first", type=_DATE, help="First date of the data. Default: history.start.")
+@click.option("--to", "last", type=_DATE, help="Last date of the data. Default: all that the source has.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def evaluate(home: Path, first: str | None, last: str | None, as_json: bool) -> None:
+def evaluate(home: Path, first: datetime | None, last: datetime | None, as_json: bool) -> None:
     """Measure the model walk-forward on the source's prices, beside the baseline and the naive forecast.
 
     Trains on everything before each fold, scores the fold, goes on. Nothing is stored and no model changes.
@@ -80,8 +83,11 @@ def evaluate(home: Path, first: str | None, last: str | None, as_json: bool) -> 
     from countersign.steps.model import evaluate_source
 
     project = _open(home)
+    start, end = (f"{day:%Y-%m-%d}" if day else None for day in (first, last))
     with click.progressbar(length=1000, label="Training", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        found = evaluate_source(project, first, last, lambda done, of: bar.update(round(1000 * done / of) - bar.pos))
+        found = evaluate_source(
+            project, start, end, datetime.now(UTC), lambda done, of: bar.update(round(1000 * done / of) - bar.pos)
+        )
     click.echo(_json(found.as_dict()) if as_json else evaluation_text(found))
 
 

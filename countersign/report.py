@@ -95,7 +95,8 @@ def _section(title: str, paragraphs: list[str], bullet: bool = False) -> list[st
 
 
 def _wrap(text: str, first: str = "  ") -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
+    # A symbol such as BTC-USD stays whole, so that a search finds it.
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
 
 
 def _needs_a_person(facts: ReportFacts) -> list[str]:
@@ -135,9 +136,9 @@ def _data(facts: ReportFacts) -> list[str]:
 
 def _scores(facts: ReportFacts) -> list[str]:
     table = facts.scores.sort_values(["bad_week_probability", "symbol"], ascending=[False, True])
-    lines = ["  symbol      decision   bad week  volatility a day  baseline's  by", "  " + "-" * (WIDTH - 4)]
+    lines = [f"  {'symbol':<19} decision   bad week  volatility a day  baseline's  by", "  " + "-" * (WIDTH - 2)]
     lines += [
-        f"  {row['symbol']:<11.11} {row['decision']:<9} {row['bad_week_probability']:>8.1%}  "
+        f"  {row['symbol']:<19.19} {row['decision']:<9} {row['bad_week_probability']:>8.1%}  "
         f"{row['volatility_forecast']:>16.2%}  {row['baseline_volatility']:>10.2%}  {row['volatility_by']}"
         for row in table.head(_ROWS).to_dict(orient="records")
     ]

@@ -52,11 +52,20 @@ def train_first_model(project: Project, now: datetime) -> Made:
 
 
 def evaluate_source(
-    project: Project, first: str | None, last: str | None, progress: Callable[[int, int], None] | None = None
+    project: Project,
+    first: str | None,
+    last: str | None,
+    now: datetime,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Walk-forward measures on what the source has from ``first`` to ``last``; stores nothing, changes no model."""
+    """Walk-forward measures on what the source has from ``first`` to ``last``; stores nothing, changes no model.
+
+    None stands for the start of the history, and for the last session that has closed.
+    """
     dates, config = project.calendar.dates, project.config
-    reply = project.source.read(first or config.history.start.isoformat(), last or str(dates[-1]))
+    first = first or config.history.start.isoformat()
+    last = last or project.calendar.last_closed(now) or first
+    reply = project.source.read(first, last)
     reply = ingest.of_symbols(reply, config.symbols)
     if reply.empty:
         raise SourceError(f"{project.source.uri}: expected bars of {first} … {last}, found none; name other sessions")

@@ -1,0 +1,141 @@
+"""The command line: what it prints, where, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from countersign.cli import main
+from countersign.project import Project
+from countersign.steps.prices import clean_sessions, ingest_sessions
+from countersign.steps.reports import report_sessions
+from countersign.steps.scoring import feature_sessions, score_sessions
+
+SESSIONS = ["2008-09-02", "2008-09-03"]
+
+
+def countersign(home: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["--home", str(home), *arguments])
+
+
+def snapshot(home: Path) -> dict[str, bytes]:
+    """Every file but the cache of the calendar, which may be made anew at any time."""
+    files = (p for p in home.rglob("*") if p.is_file() and ".cache" not in p.parts)
+    return {str(p): p.read_bytes() for p in files}
+
+
+def run_sessions(project: Project, now: datetime) -> None:
+    for step in (
+        ingest_sessions(project, SESSIONS, now),
+        clean_sessions(project, SESSIONS),
+        feature_sessions(project, SESSIONS),
+        score_sessions(project, SESSIONS),
+        report_sessions(project, SESSIONS),
+    ):
+        assert len(list(step)) == len(SESSIONS)
+
+
+def test_status_of_a_new_project_says_how_to_make_the_first_model(empty_home: Path) -> None:
+    result = countersign(empty_home, "status")
+    assert result.exit_code == 0
+    assert "none in service" in result.stdout
+    assert "bootstrap_job" in result.stdout
+
+
+def test_status_shows_the_model_in_service_the_last_session_and_what_needs_a_person(
+    project: Project, now: datetime
+) -> None:
+    run_sessions(project, now)
+    text = countersign(project.home, "status").stdout
+    found = json.loads(countersign(project.home, "status", "--json").stdout)
+    document = json.loads((project.home / "artifacts" / "model.json").read_bytes())
+    assert found["model"]["sha256"] == document["sha256"]
+    assert found["model"]["training"]["last_session"] == "2008-08-29"
+    assert found["sessions"] == 2
+    assert found["last_session"]["session"] == "2008-09-03"
+    scores = json.loads((project.home / "artifacts/sessions/2008-09-03/scores.json").read_bytes())["data"]
+    assert found["last_session"]["symbols"] == len(scores)
+    assert found["last_session"]["held"] == sum(row["decision"] == "hold" for row in scores)
+    assert any("without a signature" in line for line in found["needs_a_person"])
+    assert document["sha256"][:12] in text
+    assert "Last session  2008-09-03" in text
+
+
+@pytest.mark.parametrize("artifact", ["model.json", "sessions/2008-09-03/scores.json"])
+def test_status_names_a_damaged_artifact_and_goes_on(artifact: str, project: Project, now: datetime) -> None:
+    run_sessions(project, now)
+    places = [project.home / "artifacts" / artifact]
+    if artifact == "model.json":
+        places = list((project.home / "artifacts" / "models").rglob("model.json"))
+    for place in places:
+        place.write_bytes(place.read_bytes()[:-20])
+    result = countersign(project.home, "status")
+    assert result.exit_code == 0
+    assert "truncated or altered" in result.stdout
+
+
+def test_status_of_a_live_project_says_which_closed_session_is_due(project: Project) -> None:
+    path = project.home / "config" / "pipeline.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("live: false", "live: true"), encoding="utf-8")
+    found = json.loads(countersign(project.home, "status", "--json").stdout)
+    assert any(found["last_closed_session"] in line for line in found["needs_a_person"])
+
+
+def test_evaluate_prints_json_that_agrees_with_its_table_and_changes_nothing(home: Path) -> None:
+    before = snapshot(home)
+    arguments = ("evaluate", "--to", "2004-12-31")
+    table, found = countersign(home, *arguments).stdout, json.loads(countersign(home, *arguments, "--json").stdout)
+    shown = next(line for line in table.splitlines() if line.startswith("auc")).split()
+    assert float(shown[1]) == pytest.approx(found["table"]["auc"]["model"], abs=1e-3)
+    assert float(shown[2]) == pytest.approx(found["table"]["auc"]["baseline"], abs=1e-3)
+    assert snapshot(home) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("evaluate", "--from", "2030-01-02"), "2030-01-02"),
+        (("evaluate", "--to", "2000-06-01"), "756"),
+        (("evaluate", "--from", "soon"), "soon"),
+    ],
+    ids=["nothing there", "too short", "no date"],
+)
+def test_evaluate_of_sessions_that_cannot_be_evaluated_says_why_on_stderr(
+    arguments: tuple[str, ...], named: str, home: Path
+) -> None:
+    result = countersign(home, *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert named in result.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "evaluate"])
+def test_a_broken_configuration_is_one_message_on_stderr_and_exit_code_2(command: str, empty_home: Path) -> None:
+    path = empty_home / "config" / "pipeline.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "\ncutof: 0.3\n", encoding="utf-8")
+    before = snapshot(empty_home)
+    result = countersign(empty_home, command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "cutof" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert snapshot(empty_home) == before
+
+
+@pytest.mark.parametrize("command", [(), ("status",), ("evaluate",)])
+def test_help_answers_with_an_example_and_loads_nothing_heavy(command: tuple[str, ...]) -> None:
+    heavy = ["pandas", "dagster", "sklearn", "pyarrow", "exchange_calendars", "scipy"]
+    program = (
+        "import sys\nfrom countersign.cli import main\n"
+        f"try: main([*{command!r}, '--help'])\nexcept SystemExit: pass\n"
+        f"print('loaded:', [name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "loaded: []" in done.stdout
+    assert "Usage" in done.stdout
+    assert not command or "Example:" in done.stdout

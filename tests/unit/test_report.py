@@ -1,0 +1,183 @@
+"""The report: what a person reads in the morning says what happened, in 80 columns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from countersign import checks
+from countersign.model.registry import BOOTSTRAP
+from countersign.report import WIDTH, Matured, ReportFacts, report_text, scores_preview
+from countersign.tables import PRICES_REJECTED, empty_table
+
+NAN = float("nan")
+
+
+def scored(symbols: list[str], **columns: Any) -> pd.DataFrame:
+    probability = np.linspace(0.05, 0.35, len(symbols))
+    table = pd.DataFrame(
+        {
+            "symbol": symbols,
+            "volatility_forecast": 0.0215,
+            "baseline_volatility": 0.0301,
+            "bad_week_probability": probability,
+            "decision": np.where(probability < 0.2, "approve", "hold"),
+            "volatility_by": "model",
+            "fallback_reason": None,
+        }
+    )
+    return table.assign(**columns)
+
+
+def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
+    table = scored(symbols or ["AAPL", "GOOG", "IBM"])
+    measures = {name: {"model": 0.7774, "baseline": 0.7710} for name in ("auc", "qlike")}
+    quiet = ReportFacts(
+        session="2008-09-15",
+        calendar="XNYS",
+        horizon_end="2008-09-22",
+        source="data/prices.csv",
+        clean=table[["symbol"]],
+        rejected=empty_table(PRICES_REJECTED),
+        missing=[],
+        scores=table,
+        matured=None,
+        model_sha256="a" * 64,
+        champion_sha256="a" * 64,
+        decision="d" * 64,
+        training={"first_session": "2000-03-01", "last_session": "2008-08-29", "rows": 9000, "symbols": ["A", "B"]},
+        evaluation={
+            "first": "2003-03-07",
+            "last": "2008-08-22",
+            "table": measures,
+            "bad_rate_approved": 0.083,
+            "bad_rate_held": None,
+        },
+        cutoff=0.2,
+        commentary=None,
+    )
+    return replace(quiet, **changes)
+
+
+def section(text: str, title: str) -> str:
+    """From the line ``title`` to the next empty line, blanks as one."""
+    found = re.search(rf"^{title}.*?(?=\n\n|\Z)", text, flags=re.S | re.M)
+    assert found is not None, text
+    return " ".join(found[0].split())
+
+
+def test_a_quiet_session_says_that_nothing_needs_a_person() -> None:
+    text = report_text(facts())
+    assert text.startswith("COUNTERSIGN   session 2008-09-15 (Monday)   XNYS\n")
+    assert "1 of 3 symbols approved, 2 held; nothing needs a person." in text
+    assert section(text, "NEEDS A PERSON") == "NEEDS A PERSON Nothing today."
+
+
+def test_the_riskiest_symbol_comes_first_with_what_the_model_and_the_baseline_say() -> None:
+    table = section(report_text(facts()), "SCORES")
+    assert "to 2008-09-22" in table
+    assert table.index("IBM hold 35.0% 2.15% 3.01% model") < table.index("AAPL approve 5.0% 2.15% 3.01% model")
+    assert "Held from a bad-week probability of 20%." in table
+
+
+@pytest.mark.parametrize(
+    "symbols",
+    [
+        ["AAPL"],
+        [f"S{i}" for i in range(41)],
+        [f"SYMBOL-{i:05d}-OF-MANY" for i in range(300)],
+        ["BTC-USD", *(f"ETH-{i}" for i in range(90))],
+        ["BRK B", "BF B", *(f"S {i}" for i in range(60))],
+    ],
+    ids=["one", "one over the table", "long names", "hyphens", "spaces"],
+)
+def test_every_symbol_is_named_within_80_columns_however_many_there_are(symbols: list[str]) -> None:
+    symbols = [symbol[:19] for symbol in symbols]
+    table = scored(symbols, fallback_reason="short history: 3 of 60 sessions")
+    matured = Matured("2008-09-08", table.assign(came_volatility=0.5, bad_week=1.0))
+    text = report_text(facts(symbols, scores=table, matured=matured, missing=symbols))
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert checks.report_complete(text, symbols).status == "pass"
+
+
+def test_the_check_of_the_report_finds_a_symbol_that_is_not_there() -> None:
+    text = report_text(facts(["AAPL", "GOOG"]))
+    assert checks.report_complete(text, ["AAPL", "GOO"]).status == "fail"
+
+
+def test_a_missing_symbol_and_rejected_rows_need_a_person_and_stand_with_the_data() -> None:
+    row = {"row": 0, "date": "2008-09-15", "symbol": "FB", "rule": "range", "reason": "high 1, low 2"}
+    text = report_text(facts(missing=["FB"], rejected=pd.DataFrame([row, row])))
+    assert "2 things need a person." in text
+    person = section(text, "NEEDS A PERSON")
+    assert "No bar of FB, which traded the session before" in person
+    assert "2 rejected row(s)" in person
+    data = section(text, "DATA")
+    assert "2 rejected. range: 2." in data
+    assert "Missing since the session before: FB." in data
+
+
+def test_without_a_session_before_the_report_says_that_it_cannot_tell_what_is_missing() -> None:
+    assert "Insufficient evidence on missing symbols" in section(report_text(facts(missing=None)), "DATA")
+
+
+def test_symbols_scored_by_the_baseline_are_named_with_the_reason() -> None:
+    table = scored(
+        ["AAPL", "GOOG"], fallback_reason=[None, "short history: 3 of 60 sessions"], volatility_by="baseline"
+    )
+    person = section(report_text(facts(scores=table)), "NEEDS A PERSON")
+    assert "GOOG scored by the baseline (short history)." in person
+    assert "AAPL" not in person
+
+
+def test_a_model_that_nobody_signed_is_said_to_be_unsigned_and_a_signed_one_names_its_decision() -> None:
+    unsigned = report_text(facts(decision=BOOTSTRAP))
+    assert "without a signature" in section(unsigned, "NEEDS A PERSON")
+    assert "without a signature" in section(unsigned, "MODEL")
+    assert "in service by decision dddddddddddd." in section(report_text(facts()), "MODEL")
+
+
+def test_scores_by_a_model_that_left_service_need_a_person() -> None:
+    assert f"made by {'b' * 12}" in section(report_text(facts(model_sha256="b" * 64)), "NEEDS A PERSON")
+
+
+def test_the_models_standing_shows_it_beside_the_baseline_and_an_unknown_rate_as_unknown() -> None:
+    model = section(report_text(facts()), "MODEL")
+    assert "Trained on 2000-03-01 … 2008-08-29, 9000 rows of 2 symbols." in model
+    assert "AUC 0.777 (baseline 0.771)" in model
+    assert "bad rate 8.3% of approved against unknown of held" in model
+
+
+def test_what_matured_stands_beside_what_was_said() -> None:
+    table = scored(["AAPL", "GOOG", "IBM", "FB"]).assign(
+        came_volatility=[0.01, 0.02, 0.03, NAN], bad_week=[0.0, 1.0, 1.0, NAN]
+    )
+    matured = section(report_text(facts(matured=Matured("2008-09-08", table))), "MATURED SINCE YESTERDAY")
+    assert "scored 2008-09-08" in matured
+    assert "AAPL approve 5.0% fine 2.15% 1.00%" in matured
+    assert "GOOG approve 15.0% bad 2.15% 2.00%" in matured
+    assert "FB hold 35.0% unknown 2.15% unknown" in matured
+    assert "3 of 4 outcomes known; 1 of 2 approved had a bad week." in matured
+
+
+def test_a_persons_commentary_is_included_word_for_word() -> None:
+    words = "Lehman filed this morning.\n\n   We *hold* everything,\twhatever the model says. " + "x" * 90
+    text = report_text(facts(commentary=words))
+    assert text.endswith(f"\nCOMMENTARY\n{words}\n")
+
+
+def test_without_a_commentary_the_report_says_so_and_how_to_write_one() -> None:
+    said = section(report_text(facts()), "COMMENTARY")
+    assert "None has been written." in said
+    assert "commentary/2008-09-15.md" in said
+
+
+def test_the_preview_lists_the_riskiest_first_as_a_markdown_table() -> None:
+    lines = scores_preview(scored(["AAPL", "GOOG", "IBM"])).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["IBM", "GOOG", "AAPL"]
+    assert {line.count("|") for line in lines} == {6}
