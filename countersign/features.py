@@ -50,7 +50,7 @@ FEATURES: Final[dict[str, str]] = {
     "return_21": "log return over 21 sessions, in units of EWMA volatility over as many",
     "downside_share_21": "share of squared returns over 21 sessions that fell on losing sessions [0, 1]",
     "drawdown_63": "log distance from the highest close of the last 63 sessions (≤ 0), in units of EWMA volatility",
-    "log_volume_ratio": "log of volume over its own median of 63 sessions",
+    "log_volume_ratio": "log of volume over its own median of 63 sessions, 0 where no volume is known",
     "ema_cross_12_26": "log price's 12-session EMA less its 26-session EMA, in units of EWMA volatility",
     "skew_63": "skewness of daily returns over 63 sessions",
 }
@@ -160,11 +160,13 @@ def _symbol_features(
         downside = windowed(np.minimum(r, 0.0) ** 2, (21,), np.add)[21]
         values[9] = np.where(second[21] > 0, downside / second[21], 0.5)
         values[10] = drawdown(r, LOOKBACK) / volatility
-        values[11] = np.log(volume / _moving_median(volume))
+        median = _moving_median(volume)
+        values[11] = np.log(volume / median)
         values[12] = ema_cross(r, EMA_FAST, EMA_SLOW, LOOKBACK) / volatility
         values[13] = np.where(spread > VARIANCE_FLOOR, skew, 0.0)
-    # A ratio of nothing traded is unknown, not extreme.
+    # A ratio of nothing traded is unknown, not extreme; a source that has no volumes at all says nothing unusual.
     values[11][~np.isfinite(values[11])] = np.nan
+    values[11][np.isnan(median)] = 0.0
 
 
 def _floored(variance: np.ndarray) -> np.ndarray:

@@ -115,8 +115,8 @@ def walk_forward(
         )
     parts: list[dict[str, np.ndarray]] = []
     for number, start in enumerate(starts):
-        model = fit(rows.take(rows.session < start - HORIZON), config)
         known = rows.take(rows.session < start - HORIZON)
+        model = fit(known, config)
         test = rows.take((rows.session >= start) & (rows.session < start + config.fold_sessions))
         scores = score(model, test.features, test.ewma_variance, test.market_variance, test.history)
         parts.append(
@@ -238,18 +238,26 @@ def evaluation_text(found: Evaluation) -> str:
         f"Walk-forward {found.first} … {found.last}: {found.sessions} sessions, {found.rows} scores, "
         f"{found.folds} models",
         "",
-        "measure             model  baseline     naive    lead over baseline [95 % interval]",
+        "measure              model  baseline     naive   lead over baseline [95 % CI]",
         "-" * 78,
     ]
     for m in found.table:
-        lead = [f"{v:+.1%}" if m.name in _RELATIVE else f"{v:+.4f}" for v in (m.lead, m.lead_low, m.lead_high)]
-        lines.append(
-            f"{m.name:<17} {m.model:>7.4g}  {m.baseline:>8.4g}  {m.naive:>8.4g}    {lead[0]:>8} [{lead[1]} … {lead[2]}]"
-        )
+        model, baseline, naive = (_cell(v, ".4g") for v in (m.model, m.baseline, m.naive))
+        style = "+.1%" if m.name in _RELATIVE else "+.4f"
+        lead, low, high = (_cell(v, style) for v in (m.lead, m.lead_low, m.lead_high))
+        lines.append(f"{m.name:<17} {model:>8}  {baseline:>8}  {naive:>8}   {lead:>8} [{low} … {high}]")
     lines += [
         "",
-        f"approved {found.approval_rate:.1%}; bad rate {found.bad_rate_approved:.1%} of approved, "
-        f"{found.bad_rate_held:.1%} of held, {found.bad_rate:.1%} of all",
+        f"approved {_cell(found.approval_rate, '.1%')}; bad rate {_cell(found.bad_rate_approved, '.1%')} of approved, "
+        f"{_cell(found.bad_rate_held, '.1%')} of held, {_cell(found.bad_rate, '.1%')} of all",
         f"scored by the model {found.model_share:.1%}, by the baseline {1 - found.model_share:.1%}",
     ]
     return "\n".join(lines)
+
+
+def _cell(value: float, style: str) -> str:
+    """``value`` in at most 8 characters: in powers of ten where ``style`` would take more."""
+    if np.isnan(value):
+        return "unknown"
+    text = format(value, style)
+    return text if len(text) <= 8 else f"{value:.1e}"

@@ -71,15 +71,18 @@ def volatility_errors(variance: np.ndarray, forecast: np.ndarray) -> np.ndarray:
 def calibration_loss(outcome: np.ndarray, probability: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
     """Expected calibration error on bins of equal mass: mean |share of bad - mean probability|, weighted by rows.
 
+    The sorted probabilities are split into ``bins`` parts as equal as can be; the largest of each is its bin's upper
+    edge. So equal probabilities share a bin, and the order of rows does not matter.
+
     >>> round(calibration_loss(np.array([0, 1, 0, 0, 1]), np.array([0.1, 0.1, 0.1, 0.1, 0.7]), 2), 2)
     0.18
     """
     if not len(probability):
         return float("nan")
-    order = np.argsort(probability, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    gaps = [abs(float(outcome[part].mean() - probability[part].mean())) * len(part) for part in parts]
-    return float(sum(gaps) / len(order))
+    parts = np.array_split(np.sort(probability), min(bins, len(probability)))
+    edges = np.array([part[-1] for part in parts[:-1]])
+    gaps = np.bincount(np.searchsorted(edges, probability, side="left"), weights=outcome - probability)
+    return float(np.abs(gaps).sum() / len(probability))
 
 
 def block_weights(session: np.ndarray, *, block: int, replications: int, seed: int) -> np.ndarray:

@@ -125,13 +125,13 @@ def score(
     """Score n rows: ``features`` (features, n), the others (n,).
 
     Both heads fall back to the baseline, and say why, for a symbol with a short history, for a feature that cannot
-    be computed, and for one outside the range that training saw. A symbol without any variance of its own takes the
-    market's. Nothing is dropped, and every forecast is finite.
+    be computed, and for one outside the range that training saw. A symbol without a finite variance of its own takes
+    the market's. Nothing is dropped, and every forecast is finite.
 
     Raises ``ModelError`` where not even the market has a variance.
     """
-    own = np.where(np.isnan(ewma_variance), market_variance, ewma_variance)
-    if np.isnan(own).any():
+    own = np.where(np.isfinite(ewma_variance), ewma_variance, market_variance)
+    if not np.isfinite(own).all():
         raise ModelError("expected a variance for at least one symbol of the session, found none: load its history")
     own = np.maximum(own, VARIANCE_FLOOR)
     baseline_probability = _sigmoid(model.baseline_intercept + model.baseline_coefficient * np.log(own))

@@ -16,6 +16,9 @@ HORIZON: Final = 5
 BAD_SESSION: Final = -0.03
 """A session is bad when its total return is at most this (3 % down); one in the horizon makes a bad week."""
 
+_ROUNDING: Final = 1e-12
+"""Slack in log return: a close of 2.91 after 3.00 is 3 % down, whatever the last bits of its logarithm."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -45,6 +48,6 @@ def observed_targets(log_return: np.ndarray, variance: np.ndarray) -> Targets:
         ahead = [slice(step, step + usable) for step in range(1, HORIZON + 1)]
         total[:usable] = sum(variance[rows] for rows in ahead)
         lowest[:usable] = np.minimum.reduce([log_return[rows] for rows in ahead])
-    bad = np.where(lowest <= np.log1p(BAD_SESSION), 1.0, 0.0)
+    bad = np.where(lowest <= np.log1p(BAD_SESSION) + _ROUNDING, 1.0, 0.0)
     known = ~np.isnan(total) & ~np.isnan(lowest)
     return Targets(np.where(known, total / HORIZON, np.nan), np.where(known, bad, np.nan))

@@ -92,8 +92,9 @@ def fit(rows: TrainingRows, config: ModelConfig) -> FittedModel:
     """Fit both heads and the baseline on the learnable rows.
 
     Volatility: ridge on log(target variance / EWMA), its level set so that the variance is right on average, clipped
-    to the range of the training targets. Bad week:
-    logistic regression; its baseline is the same on the EWMA alone. Deterministic for the same rows.
+    to the range of the training targets. Bad week: logistic regression; its baseline is the same on the EWMA alone.
+    Deterministic for the same rows.
+
     Raises ``ModelError`` where there are too few rows, or one class only.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
