@@ -10,13 +10,14 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from countersign.errors import ConfigError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SourceConfig(_Section):
@@ -82,7 +83,7 @@ class PipelineConfig(_Section):
 
     calendar: str = "XNYS"
     """Code of exchange_calendars; ``24/7`` for markets that never close."""
-    symbols: list[str] | None = None
+    symbols: Annotated[list[str], Field(min_length=1)] | None = None
     """The symbols to score; every symbol of the source where left out."""
     first_session: date
     """First daily session; everything before it is history."""
@@ -98,8 +99,24 @@ class PipelineConfig(_Section):
     @model_validator(mode="after")
     def _history_comes_first(self) -> PipelineConfig:
         if self.history.start >= self.first_session:
-            raise ValueError(f"history.start ({self.history.start}) must lie before first_session")
+            raise ValueError(
+                f"history.start must lie before first_session ({self.first_session}) (value {self.history.start})"
+            )
         return self
+
+
+class _Loader(yaml.BaseLoader):
+    """All values as text, which the settings' types then read; a key that stands twice is an error.
+
+    YAML itself would make 18:00 the number 1080, the symbol ON a truth value and 0700 the number 448.
+    """
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def load_config(home: Path) -> PipelineConfig:
@@ -107,20 +124,21 @@ def load_config(home: Path) -> PipelineConfig:
 
     Raises ``ConfigError`` that names the key, the value and what is allowed.
     """
-    import yaml
-
     path = home / "config" / "pipeline.yaml"
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+        found = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+    except OSError as error:
         raise ConfigError(
-            f"expected a configuration at {path}, found none. Set COUNTERSIGN_HOME to a project folder with "
+            f"expected a configuration at {path}: {error.strerror}. Set COUNTERSIGN_HOME to a project folder with "
             "config/pipeline.yaml, or unset it to use the bundled project"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected YAML: {error}") from error
+        raise ConfigError(f"{path}: expected YAML in UTF-8; correct it there: {error}") from error
     if not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected keys and values, found {type(found).__name__}")
+        raise ConfigError(
+            f"{path}: expected settings as 'key: value', found {str(found or 'an empty file')[:80]}; "
+            f"the settings are {_settings(())}"
+        )
     try:
         return PipelineConfig.model_validate(found)
     except ValidationError as error:
@@ -129,16 +147,24 @@ def load_config(home: Path) -> PipelineConfig:
 
 
 def _problem(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "pipeline.yaml"
-    if error["type"] == "extra_forbidden":
-        return f"{key}: there is no such setting (value {error['input']!r}); allowed are {_allowed(error['loc'])}"
-    if error["type"] == "missing":
+    kind, place, value = error["type"], error["loc"], error["input"]
+    key = ".".join(str(part) for part in place)
+    if kind == "value_error":
+        # Of several settings together; the message names them.
+        return str(error["msg"]).removeprefix("Value error, ")
+    if kind == "missing":
         return f"{key}: is required and is not set"
-    return f"{key}: {error['msg']} (value {error['input']!r})"
+    if kind == "extra_forbidden":
+        return f"{key}: there is no such setting (value {value!r}); allowed are {_settings(place[:-1])}"
+    if kind == "model_type":
+        return f"{key}: expected a section with the settings {_settings(place)} (value {value!r})"
+    expected = "expected a date as YYYY-MM-DD" if kind.startswith("date") else error["msg"]
+    return f"{key}: {expected} (value {value!r})"
 
 
-def _allowed(location: tuple[Any, ...]) -> str:
+def _settings(place: tuple[Any, ...]) -> str:
+    """The names of the settings of the section at ``place``."""
     section: Any = PipelineConfig
-    for part in location[:-1]:
+    for part in place:
         section = section.model_fields[part].annotation
     return ", ".join(section.model_fields)

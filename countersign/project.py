@@ -54,7 +54,7 @@ def open_project(home: Path, today: date) -> Project:
         calendar.close(config.first_session.isoformat())
     except SessionError as error:
         raise ConfigError(f"first_session: {error}. Write one of them in config/pipeline.yaml") from error
-    root = config.artifacts.root
+    root = config.artifacts.root.removeprefix("file://")
     local = "://" not in root
     return Project(
         home=home,

@@ -153,7 +153,7 @@ def _scores(facts: ReportFacts) -> list[str]:
 
 def _matured(facts: ReportFacts) -> list[str]:
     if facts.matured is None:
-        return _wrap("Nothing yet: outcomes come 5 sessions after the first scored session.")
+        return _wrap("Nothing: outcomes come 5 sessions after a scored session, and that one was not scored.")
     table = facts.matured.table.sort_values(["bad_week_probability", "symbol"], ascending=[False, True])
     known = table[table["bad_week"].notna()]
     lines = [f"  scored {facts.matured.scored}   decision   bad week said  came   volatility said  came"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -43,8 +43,8 @@ class SessionCalendar:
 
     def between(self, first: str, last: str) -> list[str]:
         """Sessions from ``first`` to ``last``, both included."""
-        low = np.searchsorted(self.dates, np.datetime64(first, "D"), side="left")
-        high = np.searchsorted(self.dates, np.datetime64(last, "D"), side="right")
+        low = np.searchsorted(self.dates, _day(first), side="left")
+        high = np.searchsorted(self.dates, _day(last), side="right")
         return [str(d) for d in self.dates[low:high]]
 
     def at(self, session: str, offset: int) -> str:
@@ -76,18 +76,19 @@ class SessionCalendar:
         """Raise ``SessionError`` unless ``session`` is a session that has closed at ``now``."""
         close = self.close(session)
         if now < close:
+            newest = self.last_closed(now)
             raise SessionError(
                 f"expected a session that has closed; {session} closes at {close:%Y-%m-%d %H:%M} UTC and it is "
-                f"{now:%Y-%m-%d %H:%M} UTC. The newest closed session is {self.last_closed(now)}: run that, or wait"
+                f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC. The newest closed session is {newest}: run that, or wait"
             )
 
     def closed_days(self, first: str, last: str) -> list[date]:
         """Days from ``first`` to ``last`` that are no sessions: weekends and holidays."""
-        days = np.arange(np.datetime64(first, "D"), np.datetime64(last, "D") + 1)
+        days = np.arange(_day(first), _day(last) + 1)
         return list(np.setdiff1d(days, self.dates).tolist())
 
     def _place(self, session: str) -> int:
-        place = int(np.searchsorted(self.dates, np.datetime64(session, "D")))
+        place = int(np.searchsorted(self.dates, _day(session)))
         if place == len(self.dates) or str(self.dates[place]) != session:
             near = [str(d) for d in self.dates[max(place - 1, 0) : place + 1]]
             raise SessionError(
@@ -97,6 +98,13 @@ class SessionCalendar:
         return place
 
 
+def _day(text: str) -> np.datetime64:
+    try:
+        return np.datetime64(date.fromisoformat(text), "D")
+    except ValueError as error:
+        raise SessionError(f"expected a session's date as YYYY-MM-DD, found {text!r}: correct it") from error
+
+
 def _minutes(moment: datetime) -> np.datetime64:
     return np.datetime64(int(moment.timestamp() // 60), "m")
 
@@ -104,21 +112,26 @@ def _minutes(moment: datetime) -> np.datetime64:
 def load_calendar(code: str, first: str, last: str, cache: Path) -> SessionCalendar:
     """The calendar ``code`` of ``exchange_calendars`` from ``first`` to ``last``, through the folder ``cache``.
 
-    Raises ``ConfigError`` for a code that the library does not know.
+    It ends sooner where the library knows an exchange's holidays only so far. Raises ``ConfigError`` for a code that
+    it does not know, and for dates before those that it knows.
     """
     name = f"{code.replace('/', '-')}_{first}_{last}_{version('exchange_calendars')}.json"
     path = cache / name
     try:
-        found = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+        return _calendar(code, orjson.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError):
         found = _read_calendar(code, first, last)
         write_atomically(path, orjson.dumps(found))
+        return _calendar(code, found)
+
+
+def _calendar(code: str, found: dict[str, Any]) -> SessionCalendar:
     return SessionCalendar(
         code, found["timezone"], np.array(found["dates"], dtype=_DAY), np.array(found["closes"], dtype="datetime64[m]")
     )
 
 
-def _read_calendar(code: str, first: str, last: str) -> dict[str, object]:
+def _read_calendar(code: str, first: str, last: str) -> dict[str, Any]:
     import warnings
 
     with warnings.catch_warnings():
@@ -128,12 +141,20 @@ def _read_calendar(code: str, first: str, last: str) -> dict[str, object]:
         import exchange_calendars
 
         try:
-            calendar = exchange_calendars.get_calendar(code, start=first, end=last)
+            known_to = exchange_calendars.get_calendar(code).bound_max()
+            end = min(last, f"{known_to:%Y-%m-%d}") if known_to else last
+            calendar = exchange_calendars.get_calendar(code, start=first, end=end)
         except exchange_calendars.errors.InvalidCalendarName as error:
             names: Sequence[str] = exchange_calendars.get_calendar_names()
             raise ConfigError(
                 f"calendar: '{code}' is not an exchange that exchange_calendars knows; it knows XNYS, XLON, 24/7 and "
                 f"{len(names) - 3} more: write one of them in config/pipeline.yaml"
+            ) from error
+        except (ValueError, NotImplementedError) as error:
+            words = str(error)[:200].rstrip(".")
+            raise ConfigError(
+                f"calendar: exchange_calendars has no sessions of '{code}' from {first} to {last}: {words}. Write "
+                "another calendar or a later history.start in config/pipeline.yaml (the calendar starts a year earlier)"
             ) from error
         schedule = calendar.schedule
     return {

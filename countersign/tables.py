@@ -1,4 +1,4 @@
-"""Bars: the columns of every table that the pipeline writes, with meaning, unit and type.
+"""Tables: the columns of every table that the pipeline writes, with meaning, unit and type.
 
 Belongs here: the schemas of tables, one source for files, Dagster's column schema and the docs. Does not belong
 here: rules about values (``clean``), how a table is written (``artifacts``).

@@ -14,8 +14,9 @@ from typing import Any, Final
 from countersign.errors import ModelError
 from countersign.model.scoring import FittedModel
 from countersign.storage.artifacts import ArtifactStore, Stored
+from countersign.storage.codec import Header, encode_document
 from countersign.storage.files import reached
-from countersign.storage.journal import Champion, Journal, champion
+from countersign.storage.journal import Champion, Journal, champion, head
 
 BOOTSTRAP: Final = "bootstrap"
 """The decision on record for the first model, which nobody signed."""
@@ -36,21 +37,24 @@ def deploy_first(
     """Put a model into service where there is none yet; returns it, and whether it is new.
 
     Safe to repeat at any point: the same bytes again are no new deployment. Raises ``ModelError`` where another
-    model is in service: that one stays.
+    model is in service: that one stays, and nothing is written. Raises ``JournalError`` where another process deploys
+    at the same time.
     """
-    stored = store.write_addressed("models", "model", body, inputs)
-    current = champion(journal.read())
-    if current and current.sha256 != stored.sha256:
+    _, sha256 = encode_document(body, Header("model", None, inputs))
+    lines = journal.read()
+    current = champion(lines)
+    if current and current.sha256 != sha256:
         raise ModelError(
             f"expected no model in service, or the same one; {current.sha256[:12]} is in service and stays. This "
-            f"training made {stored.sha256[:12]} (other data, settings or code). Replacing a model takes a person's "
+            f"training made {sha256[:12]} (other data, settings or code). Replacing a model takes a person's "
             "decision; to begin anew instead, move the artifacts folder away"
         )
+    store.write_addressed("models", "model", body, inputs)
     if not current:
         reached("model: before journal")
-        journal.append("deployed", now, model=stored.sha256, decision=BOOTSTRAP, inputs=dict(inputs))
+        journal.append("deployed", now, head(lines), model=sha256, decision=BOOTSTRAP, inputs=dict(inputs))
     reached("model: before publishing")
-    return store.copy_document(f"models/{stored.sha256}/model", "model"), current is None
+    return store.copy_document(f"models/{sha256}/model", "model"), current is None
 
 
 def load_champion(store: ArtifactStore, journal: Journal) -> InService:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 RANGE_TOLERANCE: Final = 1e-6
 """Relative slack of high ≥ open, close ≥ low: prices rounded by the source may miss it by a last digit."""
 
+PRICE_LIMITS: Final = (1e-12, 1e12)
+"""Smallest and largest price: what lies beyond is no price in any currency, and would overflow in a ratio."""
+
 _PRICES: Final = ("open", "high", "low", "close")
 
 
@@ -43,23 +46,24 @@ def clean_bars(raw: pd.DataFrame, sessions: np.ndarray) -> Cleaned:
     with np.errstate(invalid="ignore"):
         top, bottom = np.fmax(o, c) * (1 - RANGE_TOLERANCE), np.fmin(o, c) * (1 + RANGE_TOLERANCE)
         broken = (h < top) | (low > bottom) | (h < low)
-        nonpositive = (np.stack([o, h, low, c]) <= 0).any(axis=0) | (raw["adj_close"].to_numpy(dtype=float) <= 0)
+        prices = np.stack([o, h, low, c, raw["adj_close"].to_numpy(dtype=float)])
+        unlike = np.any((prices < PRICE_LIMITS[0]) | (prices > PRICE_LIMITS[1]), axis=0)
         negative = raw["volume"].to_numpy(dtype=float) < 0
     values = [name for name in raw.columns if name not in {"date", "symbol"}]
     repeated = raw.duplicated(["date", "symbol", *values], keep="first").to_numpy()
-    same_key = raw.duplicated(["date", "symbol"], keep=False).to_numpy()
-    alone = raw[~repeated].duplicated(["date", "symbol"], keep=False).reindex(raw.index, fill_value=False).to_numpy()
+    distinct = raw[~repeated].duplicated(["date", "symbol"], keep=False)
+    conflicting = distinct.reindex(raw.index, fill_value=False).to_numpy()
 
     rules: tuple[tuple[str, np.ndarray, str], ...] = (
         ("symbol", raw["symbol"].fillna("").eq("").to_numpy(), "the row names no symbol"),
         ("session", ~np.isin(day, sessions), "the date is no session of the exchange"),
         ("readable", raw["unreadable"].notna().to_numpy(), "a cell is no finite number"),
-        ("complete", np.isnan(np.stack([o, h, low, c])).any(axis=0), "open, high, low or close is missing"),
-        ("positive", nonpositive, "a price is zero or negative"),
+        ("complete", np.isnan(prices[:4]).any(axis=0), "open, high, low or close is missing"),
+        ("positive", unlike, "a price is zero, negative or beyond {:g} … {:g}".format(*PRICE_LIMITS)),
         ("range", broken, "high is not the highest or low not the lowest of the four prices"),
         ("volume", negative, "the volume is negative"),
-        ("duplicate", repeated, "the row repeats an earlier one, which was kept"),
-        ("conflict", same_key & alone, "rows of one symbol and session contradict each other: all are refused"),
+        ("duplicate", repeated, "the row repeats an earlier one"),
+        ("conflict", conflicting, "rows of one symbol and session contradict each other: all are refused"),
     )
     verdict = np.full(len(raw), -1)
     for number in reversed(range(len(rules))):
@@ -132,6 +136,6 @@ def daily_variance(
 
 
 def _quote(row: pd.Series) -> str:
-    """The row's numbers as a person would look them up, cut to a line."""
-    cells = [f"{name} {row[name]:g}" for name in (*_PRICES, "volume") if row[name] == row[name]]
-    return ", ".join([*cells, *([str(row["unreadable"])] if row["unreadable"] else [])])[:160]
+    """The row's numbers as a person would look them up, and its cells that are none."""
+    cells = [f"{name} {row[name]:.12g}" for name in (*_PRICES, "adj_close", "volume") if row[name] == row[name]]
+    return ", ".join([*cells, *([row["unreadable"]] if isinstance(row["unreadable"], str) else [])])

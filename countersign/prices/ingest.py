@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from countersign.errors import SourceError
+from countersign.prices.clean import PRICE_LIMITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +22,9 @@ def with_previous(reply: pd.DataFrame, sessions: np.ndarray) -> pd.DataFrame:
     """``reply`` with ``prev_close`` and ``prev_adj_close``: the session before, as this same reply gave it.
 
     ``reply`` has the columns of ``PriceSource.read``, dates as text; ``sessions`` are datetime64[D], ascending.
-    Both are null where the symbol has no bar on the session before, or bars that contradict each other. Taking them
-    from one reply means that a later split or restatement never makes a false jump between two partitions.
+    Both are null where the symbol has no bar on the session before, one whose closes are no prices, or several
+    whose closes contradict each other. Taking them from one reply means that a later split or restatement never
+    makes a false jump between two partitions.
     """
     day = reply["date"].to_numpy().astype("datetime64[D]")
     place = np.searchsorted(sessions, day)
@@ -30,7 +32,9 @@ def with_previous(reply: pd.DataFrame, sessions: np.ndarray) -> pd.DataFrame:
     numbered = reply.assign(place=np.where(known, place, -2))
     before = numbered.loc[known, ["symbol", "place", "close", "adj_close"]].drop_duplicates()
     before = before.drop_duplicates(["symbol", "place"], keep=False)
-    before = before[before["close"] > 0].assign(place=before["place"] + 1)
+    adjusted = before["adj_close"].isna() | before["adj_close"].between(*PRICE_LIMITS)
+    before = before[before["close"].between(*PRICE_LIMITS) & adjusted]
+    before = before.assign(place=before["place"] + 1)
     before = before.rename(columns={"close": "prev_close", "adj_close": "prev_adj_close"})
     joined = numbered.merge(before, on=["symbol", "place"], how="left", validate="many_to_one")
     return joined.drop(columns="place")
@@ -47,7 +51,9 @@ def session_bars(
     bars = bars[bars["date"] == session]
     if bars.empty:
         raise SourceError(
-            f"{uri}: expected bars of session {session}, found none (the reply has {len(reply)} rows"
+            f"{uri}: expected bars of session {session}, found none"
+            + (f" of the {len(symbols)} configured symbols" if symbols is not None else "")
+            + f" (the reply has {len(reply)} rows"
             + (f", of {reply['date'].min()} … {reply['date'].max()}" if len(reply) else "")
             + "). Check that the source has delivered that session, then run it again"
         )
@@ -65,6 +71,7 @@ def require_known(symbols: Sequence[str] | None, known: Sequence[str], uri: str)
 
     for symbol in symbols or ():
         if symbol not in known:
-            near = get_close_matches(symbol, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known[:8])} …"
+            near = get_close_matches(symbol.upper(), known, n=1, cutoff=0.5)
+            has = f"it has {', '.join(known[:8])}{' …' if len(known) > 8 else ''}."
+            hint = f"did you mean {near[0]}?" if near else has
             raise SourceError(f"symbols: {symbol!r} is not in {uri}; {hint} Correct the list in config/pipeline.yaml")

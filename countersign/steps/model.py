@@ -63,6 +63,7 @@ def evaluate_source(
     None stands for the start of the history, and for the last session that has closed.
     """
     dates, config = project.calendar.dates, project.config
+    ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
     first = first or config.history.start.isoformat()
     last = last or project.calendar.last_closed(now) or first
     reply = project.source.read(first, last)

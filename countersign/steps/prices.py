@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from countersign import checks
-from countersign.errors import ArtifactError, SourceError
+from countersign.errors import SourceError
 from countersign.features import LOOKBACK
 from countersign.prices import ingest
 from countersign.prices.clean import clean_bars
@@ -70,8 +70,17 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
     for session in sessions:
         calendar.require_closed(session, now)
     reply = project.source.read(calendar.at(sessions[0], -1), sessions[-1])
+    # A symbol without bars here may be unlisted; asking the source whether it knows it at all costs a pass over it.
+    absent = sorted(set(project.config.symbols or ()) - set(reply["symbol"]))
+    if absent:
+        ingest.require_known(absent, project.source.symbols(), uri)
+    reply = reply.sort_values("date", kind="stable")
+    days = reply["date"].to_numpy()
     for session in sessions:
-        raw = ingest.session_bars(reply, session, calendar.dates, project.config.symbols, uri)
+        # A session needs its own rows and those of the session before: a range is not searched anew for each.
+        first, end = np.searchsorted(days, calendar.at(session, -1)), np.searchsorted(days, session, side="right")
+        near = reply.iloc[first:end]
+        raw = ingest.session_bars(near, session, calendar.dates, project.config.symbols, uri)
         verdicts = checks.require(
             f"prices_raw of {session}",
             f"Correct {uri}, then run the session again",
@@ -117,11 +126,12 @@ def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
 
 def symbols_before(project: Project, session: str) -> list[str] | None:
     """Symbols that had a bar on the session before, or None where that is not in the store."""
-    before = project.calendar.at(session, -1)
-    try:
-        if before >= project.first_session:
-            return project.store.read_table("prices_clean", before, PRICES_CLEAN, ("symbol",)).frame["symbol"].tolist()
-        recent = project.store.read_table(RECENT, None, PRICES_CLEAN, ("date", "symbol"), form="parquet").frame
-        return recent["symbol"][recent["date"].astype(str) == before].tolist()
-    except ArtifactError:
+    store, before = project.store, project.calendar.at(session, -1)
+    if before >= project.first_session:
+        if not store.has("prices_clean", before):
+            return None
+        return store.read_table("prices_clean", before, PRICES_CLEAN, ("symbol",)).frame["symbol"].tolist()
+    if not store.has(RECENT, None, "parquet"):
         return None
+    recent = store.read_table(RECENT, None, PRICES_CLEAN, ("date", "symbol"), form="parquet").frame
+    return recent["symbol"][recent["date"].astype(str) == before].tolist()

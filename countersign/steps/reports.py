@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from countersign import checks
-from countersign.errors import ArtifactError
+from countersign.errors import ArtifactError, QualityError
 from countersign.model.registry import load_champion
 from countersign.model.targets import HORIZON, observed_targets
 from countersign.prices.panel import PANEL_COLUMNS, Panel
@@ -16,8 +16,9 @@ from countersign.project import Project
 from countersign.report import Matured, ReportFacts, report_text
 from countersign.steps.made import Made, Numbers, again
 from countersign.steps.prices import symbols_before
+from countersign.steps.scoring import bars_digest
 from countersign.storage.codec import combined_digest
-from countersign.tables import FEATURE_TABLE, PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED, SCORES
+from countersign.tables import FEATURE_TABLE, PRICES_CLEAN, PRICES_REJECTED, SCORES
 
 
 def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
@@ -32,8 +33,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date", "symbol"))
         rejected = store.read_table("prices_rejected", session, PRICES_REJECTED)
         matured, matured_inputs = _matured(project, session)
-        commentary = project.commentary(session)
-        words = commentary.read_text(encoding="utf-8") if commentary.exists() else None
+        words = _commentary(project, session)
         before = symbols_before(project, session)
         text = report_text(
             ReportFacts(
@@ -46,7 +46,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
                 missing=None if before is None else sorted(set(before) - set(clean.frame["symbol"])),
                 scores=scores.frame,
                 matured=matured,
-                model_sha256=scores.inputs["model"],
+                model_sha256=scores.stored.inputs["model"],
                 champion_sha256=service.champion.sha256,
                 decision=service.champion.decision,
                 training=service.document["training"],
@@ -66,10 +66,23 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         stored = store.write_text("report", session, text, inputs)
         numbers: Numbers = {
             "lines": stored.rows,
-            "commentary": "none" if words is None else str(commentary),
+            "commentary": "none" if words is None else str(project.commentary(session)),
             "matured_rows": 0 if matured is None else len(matured.table),
         }
         yield Made(session, stored, (verdict,), numbers, f"```text\n{text}```")
+
+
+def _commentary(project: Project, session: str) -> str | None:
+    """A person's words on ``session``, or None. Raises ``QualityError`` where they are no UTF-8."""
+    path = project.commentary(session)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise QualityError(
+            f"{path}: expected a text in UTF-8 ({error}). Save it as UTF-8, then run report again"
+        ) from error
 
 
 def _matured(project: Project, session: str) -> tuple[Matured | None, dict[str, str]]:
@@ -97,11 +110,18 @@ def session_is_done(project: Project, session: str) -> bool:
     """Whether the whole chain of ``session`` is there, whole, and made from one another: nothing is left to do."""
     store = project.store
     try:
-        raw = store.read_table("prices_raw", session, PRICES_RAW, ("date",))
-        clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date",))
-        features = store.read_table("features", session, FEATURE_TABLE, ("date",))
-        scores = store.read_table("scores", session, SCORES, ("date",))
-        store.read_text("report", session)
+        raw = store.digest("prices_raw", session)
+        rejected = store.digest("prices_rejected", session)
+        clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date",)).stored
+        features = store.read_table("features", session, FEATURE_TABLE, ("date",)).stored
+        scores = store.read_table("scores", session, SCORES, ("date",)).stored
+        _, report = store.read_text("report", session)
+        bars = bars_digest(project, session)
     except ArtifactError:
         return False
-    return clean.inputs["prices_raw"] == raw.stored.sha256 and scores.inputs["features"] == features.stored.sha256
+    return (
+        (clean.inputs["prices_raw"], clean.inputs["prices_rejected"]) == (raw, rejected)
+        and features.inputs["prices_clean"] == bars
+        and scores.inputs["features"] == features.sha256
+        and scores.sha256.startswith(report.inputs["scores"])
+    )

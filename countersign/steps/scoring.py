@@ -43,7 +43,7 @@ def feature_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made
             checks.history_sufficient(table),
         )
         read = project.calendar.lookback(session, LOOKBACK)
-        inputs = {"prices_clean": combined_digest([window.digests[s] for s in read if s in window.digests])}
+        inputs = {"prices_clean": combined_digest([window.digests[s] for s in read])}
         stored = project.store.write_table("features", session, table, FEATURE_TABLE, inputs)
         numbers: Numbers = {
             "rows": len(table),
@@ -121,12 +121,20 @@ def _read_window(project: Project, sessions: Sequence[str]) -> _Window:
     if needed[0] < first:
         recent = store.read_table(RECENT, None, PRICES_CLEAN, PANEL_COLUMNS, form="parquet")
         frame = recent.frame[recent.frame["date"] >= pd.Timestamp(needed[0])]
-        tables |= {s: Table(recent.stored, {}, frame.iloc[:0]) for s in needed if s < first}
-        tables[needed[0]] = Table(recent.stored, {}, frame)
+        tables |= {s: Table(recent.stored, frame.iloc[:0]) for s in needed if s < first}
+        tables[needed[0]] = Table(recent.stored, frame)
     tables |= {s: store.read_table("prices_clean", s, PRICES_CLEAN, PANEL_COLUMNS) for s in daily}
     return _Window(
         needed, pd.concat([t.frame for t in tables.values()]), {s: t.stored.sha256 for s, t in tables.items()}
     )
+
+
+def bars_digest(project: Project, session: str) -> str:
+    """The digest of the bars, as they are now, that features of ``session`` are made from."""
+    store, first = project.store, project.first_session
+    read = project.calendar.lookback(session, LOOKBACK)
+    recent = store.digest(RECENT, None, "parquet") if read[0] < first else ""
+    return combined_digest([recent if s < first else store.digest("prices_clean", s) for s in read])
 
 
 def _require_clean(project: Project, panel: Panel, row: int) -> None:

@@ -6,7 +6,8 @@ who may deploy a model (``journal``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,8 @@ class Stored:
     location: str
     sha256: str
     rows: int
+    inputs: Mapping[str, str]
+    """The name of each input and its digest, of which a text keeps the first 16 digits."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,6 @@ class Table:
     """A table that was read and verified."""
 
     stored: Stored
-    inputs: Mapping[str, str]
     frame: pd.DataFrame
 
 
@@ -51,7 +53,7 @@ class ArtifactStore:
     """
 
     def __init__(self, root: str, form: TableFormat = "json") -> None:
-        self.root = root.rstrip("/")
+        self.root = root if root.endswith("://") else root.rstrip("/")
         self.form = form
 
     def location(self, name: str, partition: str | None, suffix: str) -> str:
@@ -68,11 +70,23 @@ class ArtifactStore:
         inputs: Mapping[str, str],
         form: TableFormat | None = None,
     ) -> Stored:
-        """Store a table. ``inputs`` maps each input's name to its digest."""
+        """Store a table. ``inputs`` maps each input's name to its digest.
+
+        Raises ``ArtifactError`` for infinity, which JSON cannot hold: it would come back as a missing number.
+        """
+        import numpy as np
+
         form = form or self.form
+        numbers = [c.name for c in columns if c.kind == "number"]
+        infinite = [n for n in numbers if np.isinf(frame[n].to_numpy(dtype=float)).any()]
+        if infinite:
+            raise ArtifactError(
+                f"{codec.title(name, partition)} is not stored: expected finite or missing numbers, found infinity in "
+                f"{', '.join(infinite)}. Correct what it is made from, then run it again"
+            )
         encode = codec.encode_json_table if form == "json" else codec.encode_parquet_table
-        data, digest = encode(frame, columns, Header(name, partition, inputs, len(frame)))
-        return self._put(name, partition, form, data, digest, len(frame))
+        header = Header(name, partition, inputs, len(frame))
+        return self._put(name, header, form, *encode(frame, columns, header))
 
     def read_table(
         self,
@@ -87,43 +101,45 @@ class ArtifactStore:
         Raises ``ArtifactError`` where it is missing, truncated, altered, or another artifact than asked for.
         """
         form = form or self.form
-        data, digest = self._get(name, partition, form)
-        wanted = [c for c in columns if names is None or c.name in names]
-        if form == "json":
-            found = codec.decode_json(data)
-            header = Header.from_dict(found["artifact"])
-            frame = self._frame(found["data"], wanted)
-        else:
-            header, frame = codec.decode_parquet(data, [c.name for c in wanted])
-            frame = conform(frame, tuple(wanted))
-        self._expect(header, name, partition, form)
-        stored = Stored(name, partition, self.location(name, partition, form), digest, len(frame))
-        return Table(stored, header.inputs, frame)
+        decode = codec.decode_json_table if form == "json" else codec.decode_parquet_table
+        wanted = tuple(c for c in columns if names is None or c.name in names)
+        with self._verified(name, partition, form) as (data, digest):
+            header, frame = decode(data, name, partition, [c.name for c in wanted])
+        return Table(self._stored(name, header, form, digest), conform(frame, wanted))
 
     def write_addressed(self, folder: str, name: str, body: Mapping[str, Any], inputs: Mapping[str, str]) -> Stored:
         """Store a JSON document under its own digest: ``<folder>/<sha256>/<name>.json``."""
-        data, digest = codec.encode_document(body, Header(name, None, inputs))
-        return self._put(f"{folder}/{digest}/{name}", None, "json", data, digest, 0)
+        header = Header(name, None, inputs)
+        data, digest = codec.encode_document(body, header)
+        return self._put(f"{folder}/{digest}/{name}", header, "json", data, digest)
 
     def copy_document(self, source: str, name: str) -> Stored:
-        """Publish the document ``source`` under another name, its bytes unchanged."""
-        data, digest = self._get(source, None, "json")
-        return self._put(name, None, "json", data, digest, 0)
+        """Publish the document ``source``, a ``name`` that lies in a folder of its own, at the root: the same bytes."""
+        with self._verified(source, None, "json") as (data, digest):
+            header, _ = codec.decode_json(data, name, None)
+        return self._put(name, header, "json", data, digest)
 
-    def read_document(self, name: str) -> tuple[dict[str, Any], Stored]:
-        """A verified JSON document from the root."""
-        data, digest = self._get(name, None, "json")
-        return codec.decode_json(data), Stored(name, None, self.location(name, None, "json"), digest, 0)
+    def read_document(self, path: str) -> tuple[dict[str, Any], Stored]:
+        """A verified JSON document; ``path`` is its name, behind the folders that it lies in."""
+        with self._verified(path, None, "json") as (data, digest):
+            header, found = codec.decode_json(data, path.rsplit("/", 1)[-1], None)
+        return found, self._stored(path, header, "json", digest)
 
     def write_text(self, name: str, partition: str, text: str, inputs: Mapping[str, str]) -> Stored:
         """Store a plain text."""
-        data, digest = codec.encode_text(text, Header(name, partition, inputs))
-        return self._put(name, partition, "txt", data, digest, text.count("\n"))
+        header = Header(name, partition, inputs, text.count("\n"))
+        return self._put(name, header, "txt", *codec.encode_text(text, header))
 
     def read_text(self, name: str, partition: str) -> tuple[str, Stored]:
-        """A verified plain text, its header included."""
-        data, digest = self._get(name, partition, "txt")
-        return data.decode(), Stored(name, partition, self.location(name, partition, "txt"), digest, 0)
+        """A verified plain text, word for word as it was stored."""
+        with self._verified(name, partition, "txt") as (data, digest):
+            header, text = codec.decode_text(data, name, partition)
+        return text, self._stored(name, header, "txt", digest)
+
+    def digest(self, name: str, partition: str | None, suffix: str | None = None) -> str:
+        """The verified digest of an artifact, at the cost of its bytes: what it holds is not looked at."""
+        with self._verified(name, partition, suffix or self.form) as (_, digest):
+            return digest
 
     def has(self, name: str, partition: str | None, suffix: str | None = None) -> bool:
         """Whether there is a file for it; nothing is said of what the file holds."""
@@ -141,50 +157,37 @@ class ArtifactStore:
             return sorted(str(p).rstrip("/").rsplit("/", 1)[-1] for p in found)
         return sorted(p.name for p in Path(folder).iterdir()) if Path(folder).is_dir() else []
 
-    def _frame(self, rows: list[dict[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
-        import pandas as pd
-
-        return conform(pd.DataFrame({c.name: [row[c.name] for row in rows] for c in columns}), tuple(columns))
-
-    def _put(self, name: str, partition: str | None, suffix: str, data: bytes, digest: str, rows: int) -> Stored:
-        location = self.location(name, partition, suffix)
-        if "://" in location:
-            _filesystem(location).pipe_file(location, data)
+    def _put(self, path: str, header: Header, suffix: str, data: bytes, digest: str) -> Stored:
+        stored = self._stored(path, header, suffix, digest)
+        if "://" in stored.location:
+            _filesystem(stored.location).pipe_file(stored.location, data)
         else:
-            write_atomically(Path(location), data)
-        return Stored(name, partition, location, digest, rows)
+            write_atomically(Path(stored.location), data)
+        return stored
 
-    def _get(self, name: str, partition: str | None, suffix: str) -> tuple[bytes, str]:
-        location = self.location(name, partition, suffix)
+    def _stored(self, path: str, header: Header, suffix: str, digest: str) -> Stored:
+        location = self.location(path, header.partition, suffix)
+        return Stored(path, header.partition, location, digest, header.rows, header.inputs)
+
+    @contextmanager
+    def _verified(self, path: str, partition: str | None, suffix: str) -> Iterator[tuple[bytes, str]]:
+        """An artifact's bytes and digest; what is found wrong with them is said of it by name, with the remedy."""
+        location = self.location(path, partition, suffix)
+        what, remedy = codec.title(path, partition), _remedy(path, partition)
         try:
             data = _filesystem(location).cat_file(location) if "://" in location else Path(location).read_bytes()
         except FileNotFoundError as error:
-            raise ArtifactError(
-                f"{_title(name, partition)} is not there yet (looked at {location}). {_remedy(name, partition)}"
-            ) from error
+            raise ArtifactError(f"{what} is not there yet (looked at {location}). {remedy}") from error
         try:
-            return data, codec.verify_text(data) if suffix == "txt" else codec.verify(data)
+            yield data, codec.verify_text(data) if suffix == "txt" else codec.verify(data)
         except ArtifactError as error:
-            raise ArtifactError(
-                f"{_title(name, partition)} at {location} cannot be used: {error}. {_remedy(name, partition)}"
-            ) from error
-
-    def _expect(self, header: Header, name: str, partition: str | None, suffix: str) -> None:
-        if (header.name, header.partition) != (name, partition):
-            raise ArtifactError(
-                f"expected {_title(name, partition)} at {self.location(name, partition, suffix)}, found "
-                f"{_title(header.name, header.partition)}: a file was moved. {_remedy(name, partition)}"
-            )
+            raise ArtifactError(f"{what} at {location} cannot be used: {error}. {remedy}") from error
 
 
 def _filesystem(location: str) -> Any:
     import fsspec
 
     return fsspec.core.url_to_fs(location)[0]
-
-
-def _title(name: str, partition: str | None) -> str:
-    return f"{name} of {partition}" if partition else name
 
 
 def _remedy(name: str, partition: str | None) -> str:

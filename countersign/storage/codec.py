@@ -80,7 +80,7 @@ def verify(data: bytes, slot: bytes = _SLOT) -> str:
 
 def _slot_end(data: bytes, slot: bytes) -> int:
     """Where the digest starts: at the front of JSON, else in the last place (text in the data may look like one)."""
-    place = 0 if data.startswith(slot) else data.rfind(slot)
+    place = 0 if slot == _SLOT and data.startswith(slot) else data.rfind(slot)
     if place < 0:
         raise ArtifactError("no digest was found in it: it is truncated, or no artifact of Countersign")
     return place + len(slot)
@@ -110,15 +110,50 @@ def _plain(values: pd.Series, column: Column) -> list[Any]:
     return values.tolist()
 
 
-def decode_json(data: bytes) -> dict[str, Any]:
-    """A verified JSON artifact as a dictionary."""
+def decode_json(data: bytes, name: str, partition: str | None) -> tuple[Header, dict[str, Any]]:
+    """A verified JSON artifact. Raises ``ArtifactError`` where it is another one than asked for."""
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise ArtifactError(f"it is no JSON ({error})") from error
     if not isinstance(found, dict) or "artifact" not in found:
         raise ArtifactError("it has no header, so it is no artifact of Countersign")
-    return found
+    return _expect(Header.from_dict(found["artifact"]), name, partition), found
+
+
+def decode_json_table(
+    data: bytes, name: str, partition: str | None, columns: Sequence[str]
+) -> tuple[Header, pd.DataFrame]:
+    """``columns`` of a verified JSON table; see ``decode_json``."""
+    import pandas as pd
+
+    header, found = decode_json(data, name, partition)
+    _expect_columns(columns, [field["name"] for field in found["schema"]["fields"]])
+    return header, pd.DataFrame({column: [row[column] for row in found["data"]] for column in columns})
+
+
+def _expect(header: Header, name: str, partition: str | None) -> Header:
+    if (header.name, header.partition) != (name, partition):
+        raise ArtifactError(f"it is {title(header.name, header.partition)}, so a file was moved")
+    return header
+
+
+def _expect_columns(wanted: Sequence[str], found: Sequence[str]) -> None:
+    missing = [column for column in wanted if column not in found]
+    if missing:
+        raise ArtifactError(
+            f"it lacks the columns {', '.join(missing)} (found {', '.join(found)}), so another version of "
+            "Countersign made it"
+        )
+
+
+def title(name: str, partition: str | None) -> str:
+    """What to call an artifact in words.
+
+    >>> title("scores", "2008-09-15")
+    'scores of 2008-09-15'
+    """
+    return f"{name} of {partition}" if partition else name
 
 
 def encode_parquet_table(table: pd.DataFrame, columns: Sequence[Column], header: Header) -> tuple[bytes, str]:
@@ -140,17 +175,21 @@ def encode_parquet_table(table: pd.DataFrame, columns: Sequence[Column], header:
     return seal(sink.getvalue(), _SLOT)
 
 
-def decode_parquet(data: bytes, names: Sequence[str] | None) -> tuple[Header, pd.DataFrame]:
-    """A verified Parquet artifact's header and its columns ``names`` (all where None)."""
+def decode_parquet_table(
+    data: bytes, name: str, partition: str | None, columns: Sequence[str]
+) -> tuple[Header, pd.DataFrame]:
+    """``columns`` of a verified Parquet table. Raises ``ArtifactError`` as ``decode_json`` does."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        header = orjson.loads(file.metadata.metadata[b"countersign"])["artifact"]
-    except (pa.ArrowInvalid, KeyError, TypeError) as error:
+        header = Header.from_dict(orjson.loads(file.metadata.metadata[b"countersign"])["artifact"])
+    except (pa.ArrowInvalid, orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise ArtifactError(f"it is no Parquet artifact of Countersign ({error})") from error
-    return Header.from_dict(header), file.read(columns=list(names) if names else None).to_pandas()
+    _expect(header, name, partition)
+    _expect_columns(columns, file.schema_arrow.names)
+    return header, file.read(columns=list(columns)).to_pandas()
 
 
 def encode_document(body: Mapping[str, Any], header: Header) -> tuple[bytes, str]:
@@ -163,12 +202,22 @@ def encode_document(body: Mapping[str, Any], header: Header) -> tuple[bytes, str
 
 
 def encode_text(text: str, header: Header) -> tuple[bytes, str]:
-    """A plain text with its header in the last lines."""
+    """A plain text, word for word, with its header in lines of its own behind it."""
     inputs = "".join(f"\n--   made from {name} {digest[:16]}" for name, digest in sorted(header.inputs.items()))
-    foot = f"{_TEXT_SLOT.decode()}{_ZEROS.decode()}\n--   {header.name} of {header.partition}{inputs}\n"
-    return seal(text.rstrip("\n").encode() + b"\n" + foot.encode(), _TEXT_SLOT)
+    foot = f"{_TEXT_SLOT.decode()}{_ZEROS.decode()}\n--   {title(header.name, header.partition)}{inputs}\n"
+    return seal((text + foot).encode(), _TEXT_SLOT)
 
 
 def verify_text(data: bytes) -> str:
     """The digest of a sealed text; see ``verify``."""
     return verify(data, _TEXT_SLOT)
+
+
+def decode_text(data: bytes, name: str, partition: str) -> tuple[Header, str]:
+    """A verified text without its header, and the header, whose inputs have the first 16 digits of their digests."""
+    text, _, foot = data.decode().rpartition(_TEXT_SLOT.decode())
+    found, *made_from = [line.removeprefix("--   ") for line in foot.splitlines()[1:]]
+    if found != title(name, partition):
+        raise ArtifactError(f"it is {found}, so a file was moved")
+    inputs = dict(line.removeprefix("made from ").split(" ", 1) for line in made_from)
+    return Header(name, partition, inputs), text

@@ -3,8 +3,9 @@
 Belongs here: reading, appending, the hash chain, and ``champion`` as a pure function of the lines. Does not belong
 here: who decides, and the models' bytes (``artifacts``).
 
-Each line is canonical JSON with the SHA-256 of the line before, so that a changed, removed or reordered line is
-found. A last line without its end (a crash while it was written) never happened.
+Each line is canonical JSON with the SHA-256 of the rest of itself and that of the line before, so that a changed,
+removed or reordered line is found. A last line without its end (a crash while it was written) never happened. What the
+file alone cannot show is that whole lines are missing at its end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import orjson
 
 from countersign.errors import JournalError
 from countersign.storage.codec import json_bytes
-from countersign.storage.files import locked, reached
+from countersign.storage.files import locked, reached, sync_folder
 
 GENESIS: Final = "0" * 64
 """What the first line has for the hash of the line before."""
@@ -47,48 +48,71 @@ class Journal:
         lines, _ = self._read()
         return lines
 
-    def append(self, event: str, at: datetime, **fields: Any) -> dict[str, Any]:
-        """Add one line, on disk before this returns. ``at`` is time-zone-aware."""
+    def append(self, event: str, at: datetime, after: str | None = None, **fields: Any) -> dict[str, Any]:
+        """Add one line, on disk before this returns. ``at`` is time-zone-aware.
+
+        ``after`` is the ``head`` that the decision to append was made on. Raises ``JournalError`` where another line
+        has come since.
+        """
         with locked(self.path.with_suffix(".lock")):
             lines, size = self._read()
-            entry = {
-                "event": event,
-                "at": at.astimezone(UTC).isoformat(timespec="seconds"),
-                "previous": _hash(lines[-1]) if lines else GENESIS,
-                **fields,
-            }
-            with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            if after is not None and after != head(lines):
+                raise JournalError(
+                    f"{self.path}: expected line {after[:12]} to be the last one, found {head(lines)[:12]}: another "
+                    "process has written to it. Nothing was added; run it again"
+                )
+            entry = _sealed(
+                {
+                    "event": event,
+                    "at": at.astimezone(UTC).isoformat(timespec="seconds"),
+                    "previous": head(lines),
+                    **fields,
+                }
+            )
+            with self.path.open("ab") as file:
                 file.truncate(size)
-                file.seek(size)
                 file.write(json_bytes(entry) + b"\n")
                 file.flush()
                 reached(f"journal: {event} written")
                 os.fsync(file.fileno())
+            sync_folder(self.path.parent)
             return entry
 
     def _read(self) -> tuple[list[dict[str, Any]], int]:
         data = self.path.read_bytes() if self.path.exists() else b""
-        whole = data[: data.rfind(b"\n") + 1]
+        *whole, torn = data.split(b"\n")
         lines: list[dict[str, Any]] = []
-        previous = GENESIS
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                entry = orjson.loads(line)
-                sound = json_bytes(entry) == line and entry["previous"] == previous
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                sound = False
-            if not sound:
+        for number, line in enumerate(whole, start=1):
+            entry = _entry(line)
+            if entry is None or entry["previous"] != head(lines):
                 raise JournalError(
-                    f"{self.path}, line {number}: expected a line that carries the hash of the line before; it was "
-                    "changed, removed or reordered. No model is used until the file is restored from a backup"
+                    f"{self.path}, line {number}: expected a line that carries its own hash and that of the line "
+                    "before; it was changed, removed or reordered. No model is used until the file is restored from a "
+                    "backup"
                 )
             lines.append(entry)
-            previous = hashlib.sha256(line).hexdigest()
-        return lines, len(whole)
+        return lines, len(data) - len(torn)
 
 
-def _hash(entry: dict[str, Any]) -> str:
-    return hashlib.sha256(json_bytes(entry)).hexdigest()
+def head(lines: Sequence[dict[str, Any]]) -> str:
+    """The hash of the last line."""
+    return lines[-1]["sha256"] if lines else GENESIS
+
+
+def _sealed(entry: dict[str, Any]) -> dict[str, Any]:
+    """``entry`` with the hash of all else that it says."""
+    rest = {key: value for key, value in entry.items() if key != "sha256"}
+    return {**rest, "sha256": hashlib.sha256(json_bytes(rest)).hexdigest()}
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """What a line says, or None where it is not, byte for byte, a line as ``append`` writes it."""
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    sound = isinstance(entry, dict) and "previous" in entry and json_bytes(_sealed(entry)) == line
+    return entry if sound else None
 
 
 def champion(lines: Sequence[dict[str, Any]]) -> Champion | None:

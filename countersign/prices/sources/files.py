@@ -6,12 +6,15 @@ Belongs here: finding columns, filtering by date while reading, text to numbers.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import re
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from countersign.errors import SourceError, TransportError
 from countersign.tables import SOURCE_COLUMNS
@@ -25,24 +28,26 @@ _NUMBERS: Final = tuple(c.name for c in SOURCE_COLUMNS if c.kind == "number")
 _MISSING: Final = ("", "nan", "null", "none", "na", "n/a", ".", "-")
 """Spellings of a missing number, in lower case."""
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_DATE: Final = r"^\d{4}-\d{2}-\d{2}([T ].*)?$"
+_DATE: Final = re.compile(r"(\d{4}-\d{2}-\d{2})([T ].*)?", re.ASCII)
+_SECRET: Final = re.compile(r"(?<=://)[^/]*@|[?#].*?(?=::|$)")
+"""What of a URL is not to be shown: user name and password, and the query (signed URLs), in each link of a chain."""
 
 
 class FileSource:
     """Bars from the file at ``location``: a path (relative ones from ``folder``) or an fsspec URL."""
 
     def __init__(self, location: str, folder: Path) -> None:
-        self._shown = location
         self._remote = "://" in location
         self._location = location if self._remote else str(folder / location)
+        self._uri = _SECRET.sub("", location) if self._remote else location
+        # Of a chain of URLs (simplecache::zip://a.csv::s3://…) the first that has a path names the file.
+        named = [url for url in self._uri.split("::") if "://" in url] or [location]
+        self._name = Path(named[0]).name.lower()
 
     @property
     def uri(self) -> str:
-        """The location as configured, without a user name or password."""
-        if not self._remote:
-            return self._shown
-        parts = urlsplit(self._shown)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        """The location as configured, without a user name, password or query."""
+        return self._uri
 
     def read(self, first: str, last: str) -> pd.DataFrame:
         """See ``PriceSource.read``."""
@@ -58,53 +63,63 @@ class FileSource:
         found: set[str] = set()
         for table in self._tables([]):
             found.update(pc.unique(table["symbol"]).to_pylist())
-        return sorted(found)
+        return sorted(found - {""})
 
     def _tables(self, numbers: list[str]) -> Iterator[pa.Table]:
-        """The file in pieces, all columns as text. At least one piece, which may be empty."""
+        """The file in pieces, all columns as text, dates checked. At least one piece."""
         import pyarrow as pa
 
-        read = self._parquet if ".parquet" in Path(urlsplit(self._location).path).suffixes else self._csv
+        read = self._parquet if ".parquet" in self._name else self._csv
         empty = True
         try:
             for table in read(numbers):
-                self._expect_dates(table)
                 empty = False
-                yield table
-        except FileNotFoundError as error:
+                yield self._with_days(table)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
             raise SourceError(
-                f"source.path: expected a file of prices, found none at {self.uri}; correct it in config/pipeline.yaml"
+                f"source.path: expected a file of prices, found none that can be opened at {self.uri} "
+                f"({self._words(error)}); correct it in config/pipeline.yaml"
+            ) from None
+        except (pa.ArrowException, csv.Error, UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise SourceError(
+                f"{self.uri}: expected a whole CSV file in UTF-8 (packed: .csv.gz) or a Parquet file: "
+                f"{self._words(error)}. Correct it or deliver it again, then run again"
             ) from error
-        except pa.ArrowInvalid as error:
-            raise SourceError(f"{self.uri}: expected a readable CSV or Parquet file of bars: {error}") from error
-        except (OSError, EOFError) as error:
+        except OSError as error:
             if self._remote:
-                raise TransportError(f"{self.uri} could not be reached: {error}") from error
-            raise SourceError(f"{self.uri}: the file cannot be read to its end: {error}") from error
-        if empty:
+                # Without the cause, whose words may hold the password.
+                raise TransportError(f"{self.uri} could not be reached: {self._words(error)}") from None
             raise SourceError(
-                f"{self.uri}: expected bars, found an empty file. Deliver the file again, then run the session again"
-            )
+                f"{self.uri}: expected a readable file: {error}. Deliver it again, then run again"
+            ) from error
+        if empty:
+            raise SourceError(f"{self.uri}: expected bars, found an empty file. Deliver it again, then run again")
+
+    def _words(self, error: Exception) -> str:
+        """An error's message without the parts of the location that are secret."""
+        text = str(error).rstrip(".")
+        for secret in _SECRET.findall(self._location) if self._remote else ():
+            text = text.replace(secret, "")
+        return text
 
     def _csv(self, numbers: list[str]) -> Iterator[pa.Table]:
         import pyarrow as pa
         from pyarrow import csv as pacsv
 
-        with self._open() as file:
-            header = file.readline()
-            names = self._columns(next(csv.reader([header.decode("utf-8-sig")]), []))
-            reader = (
-                pacsv.open_csv(
-                    _Rest(file),
-                    read_options=pacsv.ReadOptions(column_names=list(names.values()), block_size=1 << 22),
-                    convert_options=pacsv.ConvertOptions(
-                        include_columns=_wanted(names, numbers),
-                        column_types={name: pa.string() for name in names.values()},
-                        strings_can_be_null=False,
-                    ),
-                )
-                if file.peek(1)
-                else ()
+        with self._open() as opened:
+            # Not every file of fsspec has a peek.
+            file = io.BufferedReader(opened)
+            names = self._columns(next(csv.reader([file.readline().decode("utf-8-sig")]), []))
+            if not file.peek(1):
+                return
+            reader = pacsv.open_csv(
+                file,
+                read_options=pacsv.ReadOptions(column_names=names, block_size=1 << 22),
+                convert_options=pacsv.ConvertOptions(
+                    include_columns=_wanted(names, numbers),
+                    column_types={name: pa.string() for name in names},
+                    strings_can_be_null=False,
+                ),
             )
             for batch in reader:
                 yield pa.Table.from_batches([batch])
@@ -116,82 +131,90 @@ class FileSource:
 
         with self._open(decompress=False) as opened:
             file = pq.ParquetFile(opened)
-            names = self._columns(file.schema_arrow.names)
-            source = {new: old for old, new in names.items()}
-            for batch in file.iter_batches(columns=[source[n] for n in _wanted(names, numbers)]):
-                table = pa.Table.from_batches([batch])
-                yield pa.table({n: _as_text(table[source[n]], pa, pc) for n in _wanted(names, numbers)})
+            found = file.schema_arrow.names
+            source = dict(zip(self._columns(found), found, strict=True))
+            wanted = _wanted(list(source), numbers)
+            for batch in file.iter_batches(columns=[source[name] for name in wanted]):
+                yield pa.table({name: _as_text(batch[source[name]], pa, pc) for name in wanted})
 
     @contextmanager
     def _open(self, decompress: bool = True) -> Iterator[Any]:
-        import gzip
-
         with ExitStack() as stack:
             if self._remote:
                 import fsspec
 
-                raw = stack.enter_context(fsspec.open(self._location, "rb"))
+                try:
+                    remote = fsspec.open(self._location, "rb")
+                except (ValueError, ImportError) as error:
+                    raise SourceError(
+                        f"source.path: expected a URL that fsspec can open, found {self.uri}: {self._words(error)}. "
+                        "Correct it in config/pipeline.yaml, or install what is missing"
+                    ) from None
+                raw = stack.enter_context(remote)
             else:
                 raw = stack.enter_context(Path(self._location).open("rb"))
-            packed = decompress and self._location.split("?")[0].endswith(".gz")
+            packed = decompress and self._name.endswith(".gz")
             yield stack.enter_context(gzip.open(raw)) if packed else raw
 
-    def _columns(self, found: list[str]) -> dict[str, str]:
-        """Each column of the file → its name here; refuses a file that lacks a required one."""
-        names = {name: name.strip().lower().replace(" ", "_") for name in found}
-        missing = [name for name in _REQUIRED if name not in names.values()]
-        if not any(name.strip() for name in found):
+    def _columns(self, found: list[str]) -> list[str]:
+        """The name here of each column of the file; refuses a file that lacks a required one or has one twice."""
+        names = [name.strip().lower().replace(" ", "_") for name in found]
+        if not any(names):
             raise SourceError(
-                f"{self.uri}: expected a header line, found an empty file. Deliver the file again, then run again"
+                f"{self.uri}: expected a header line, found an empty file or line. Deliver it again, then run again"
             )
-        if missing:
+        wrong = [f"missing {name}" for name in _REQUIRED if name not in names]
+        wrong += [f"{name} twice" for name in ("date", "symbol", *_NUMBERS) if names.count(name) > 1]
+        if wrong:
             raise SourceError(
-                f"{self.uri}: expected the columns {', '.join(_REQUIRED)}; missing {', '.join(missing)}, found "
-                f"{', '.join(found)}. Correct the file's header line"
+                f"{self.uri}: expected each of the columns {', '.join(_REQUIRED)} once; {', '.join(wrong)}, found "
+                f"{', '.join(found)[:300]}. Correct the file's header line"
             )
         return names
 
-    def _expect_dates(self, table: pa.Table) -> None:
+    def _with_days(self, table: pa.Table) -> pa.Table:
+        """``table`` with plain days as ``date`` and trimmed symbols; refuses a date that the calendar does not have."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        wrong = table.filter(pc.invert(pc.match_substring_regex(table["date"], _DATE)))
-        if wrong.num_rows:
-            row = wrong.slice(0, 1).to_pylist()[0]
+        dates = pc.dictionary_encode(pc.utf8_trim_whitespace(table["date"])).combine_chunks()
+        days = pa.array([_day(text) for text in dates.dictionary.to_pylist()], pa.string())
+        days = days.take(dates.indices)
+        symbols = pc.utf8_trim_whitespace(table["symbol"])
+        if days.null_count:
+            row = pc.index(pc.is_null(days), True).as_py()
+            found, symbol = dates[row].as_py()[:40], symbols[row].as_py()
             raise SourceError(
-                f"{self.uri}: expected dates as YYYY-MM-DD, found {row['date']!r} (symbol {row['symbol']!r}) and "
-                f"{wrong.num_rows - 1} more like it. Nothing was read: a bar without a date belongs to no session"
+                f"{self.uri}: expected dates as YYYY-MM-DD, found {found!r} (symbol {symbol!r}) and "
+                f"{days.null_count - 1} more like it. Correct the file, then run again: nothing was read, since a bar "
+                "without a date belongs to no session"
             )
+        rest = [name for name in table.column_names if name not in {"date", "symbol"}]
+        return pa.table({"date": days, "symbol": symbols, **{name: table[name] for name in rest}})
 
 
-class _Rest(io.RawIOBase):
-    """The rest of an opened file, for a reader that must not see its header line."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return bytes(self._file.read(size))
+def _day(text: str) -> str | None:
+    """The day of a date with or without a time, or None where there is no such day."""
+    match = _DATE.fullmatch(text)
+    try:
+        return date.fromisoformat(match[1]).isoformat() if match else None
+    except ValueError:
+        return None
 
 
-def _wanted(names: dict[str, str], numbers: list[str]) -> list[str]:
-    return [n for n in ("date", "symbol", *numbers) if n in names.values()]
+def _wanted(names: list[str], numbers: list[str]) -> list[str]:
+    return [name for name in ("date", "symbol", *numbers) if name in names]
 
 
 def _as_text(column: Any, pa: Any, pc: Any) -> Any:
-    if pa.types.is_temporal(column.type):
-        return pc.strftime(column, format="%Y-%m-%d")
-    return pc.fill_null(column.cast(pa.string()), "")
+    text = pc.strftime(column, format="%Y-%m-%d") if pa.types.is_temporal(column.type) else column.cast(pa.string())
+    return pc.fill_null(text, "")
 
 
 def _between(table: pa.Table, first: str, last: str) -> pa.Table:
     import pyarrow.compute as pc
 
-    day = pc.utf8_slice_codeunits(table["date"], 0, 10)
-    place = table.schema.get_field_index("date")
-    table = table.set_column(place, "date", day)
+    day = table["date"]
     return table.filter(pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last)))
 
 
@@ -202,7 +225,6 @@ def _readable(table: pa.Table) -> pd.DataFrame:
     import pyarrow.compute as pc
 
     frame = table.select(["date", "symbol"]).to_pandas()
-    frame["symbol"] = frame["symbol"].str.strip()
     notes = np.full(len(frame), "", dtype=object)
     for name in _NUMBERS:
         if name not in table.column_names:
