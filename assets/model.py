@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from assets.results import Events, check_specs, record
+from assets.results import Events, check_spec, record
+from countersign import checks
 from countersign.steps import model as steps
 from countersign.version import code_version
 from resources import ClockResource, ProjectResource
@@ -14,7 +15,10 @@ from resources import ClockResource, ProjectResource
     kinds={"json", "scikitlearn"},
     code_version=code_version(),
     deps=["price_history"],
-    check_specs=check_specs("model", volatility_beats_baseline=False, bad_week_beats_baseline=False),
+    check_specs=[
+        check_spec("model", checks.beats_baseline, name="volatility_beats_baseline", blocking=False),
+        check_spec("model", checks.beats_baseline, name="bad_week_beats_baseline", blocking=False),
+    ],
 )
 def model(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
     """The model in service. Trains on the history and is deployed where there is no model yet; never replaces one.
@@ -22,5 +26,4 @@ def model(context: dg.AssetExecutionContext, project: ProjectResource, clock: Cl
     If it fails: the history is too short to learn from, or another model is in service and stays. Replacing a model
     takes a person's decision.
     """
-    now = clock.now()
-    yield from record(context, clock, (steps.train_first_model(p, n) for p, n in [(project.open(now), now)]))
+    yield from record(context, project, clock, lambda opened, now: [steps.train_first_model(opened, now)])

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from countersign.features import LOOKBACK
+from countersign.model.targets import HORIZON
 from countersign.sessions import SessionCalendar
 
 # Both parameters are beta in Dagster 1.13. Until they are general, each command would print a warning for each asset.
@@ -27,6 +28,11 @@ LOOKBACK_MAPPING: Final = dg.TimeWindowPartitionMapping(
     start_offset=1 - LOOKBACK, allow_nonexistent_upstream_partitions=True
 )
 """A session's features read the sessions before it, too; the oldest of them lie in the bulk history."""
+
+MATURED_MAPPING: Final = dg.TimeWindowPartitionMapping(
+    start_offset=-HORIZON, allow_nonexistent_upstream_partitions=True
+)
+"""A session's report tells how the scores of the session a horizon before came out."""
 
 
 def session_partitions(calendar: SessionCalendar, first: str) -> dg.TimeWindowPartitionsDefinition:

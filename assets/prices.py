@@ -3,7 +3,8 @@
 import dagster as dg
 
 from assets.partitions import SINGLE_RUN
-from assets.results import RETRY_TRANSPORT, Events, check_specs, column_schema, record
+from assets.results import RETRY_TRANSPORT, Events, check_spec, column_schema, record
+from countersign import checks
 from countersign.steps import prices as steps
 from countersign.tables import PRICES_CLEAN, PRICES_RAW
 from countersign.version import code_version
@@ -20,7 +21,10 @@ _OWNERS = ["team:data"]
     code_version=code_version(),
     retry_policy=RETRY_TRANSPORT,
     metadata=column_schema(PRICES_CLEAN),
-    check_specs=check_specs("price_history", rejected_share=True, history_complete=True),
+    check_specs=[
+        check_spec("price_history", checks.rejected_share, blocking=True),
+        check_spec("price_history", checks.history_complete, blocking=True),
+    ],
 )
 def price_history(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
     """Every session before the first daily one, loaded in bulk and cleaned like a daily session. Trains the model.
@@ -28,8 +32,7 @@ def price_history(context: dg.AssetExecutionContext, project: ProjectResource, c
     If it fails: the message names the rows, dates or symbols that the source lacks. Correct the source, or
     `history.start`, `first_session` and `symbols` in `config/pipeline.yaml`; then run `bootstrap_job` again.
     """
-    now = clock.now()
-    yield from record(context, clock, (steps.load_history(p, n) for p, n in [(project.open(now), now)]))
+    yield from record(context, project, clock, lambda opened, now: [steps.load_history(opened, now)])
 
 
 @dg.asset(
@@ -40,7 +43,10 @@ def price_history(context: dg.AssetExecutionContext, project: ProjectResource, c
     backfill_policy=SINGLE_RUN,
     retry_policy=RETRY_TRANSPORT,
     metadata=column_schema(PRICES_RAW),
-    check_specs=check_specs("prices_raw", bars_arrived=True, previous_close_known=False),
+    check_specs=[
+        check_spec("prices_raw", checks.bars_arrived, blocking=True),
+        check_spec("prices_raw", checks.previous_close_known, blocking=False),
+    ],
 )
 def prices_raw(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
     """What the source says of the session, with the closes of the session before from the same reply.
@@ -48,8 +54,8 @@ def prices_raw(context: dg.AssetExecutionContext, project: ProjectResource, cloc
     If it fails: the session has not closed, or the source has not delivered it. Nothing was written; run the
     session again when the source has it.
     """
-    now = clock.now()
-    yield from record(context, clock, steps.ingest_sessions(project.open(now), context.partition_keys, now))
+    sessions = context.partition_keys
+    yield from record(context, project, clock, lambda opened, now: steps.ingest_sessions(opened, sessions, now))
 
 
 @dg.asset(
@@ -60,7 +66,10 @@ def prices_raw(context: dg.AssetExecutionContext, project: ProjectResource, cloc
     deps=[prices_raw],
     backfill_policy=SINGLE_RUN,
     metadata=column_schema(PRICES_CLEAN),
-    check_specs=check_specs("prices_clean", rejected_share=True, symbols_complete=True),
+    check_specs=[
+        check_spec("prices_clean", checks.rejected_share, blocking=True),
+        check_spec("prices_clean", checks.symbols_complete, blocking=True),
+    ],
 )
 def prices_clean(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
     """Typed, ordered bars with one total return each; rows that were refused lie in `prices_rejected.json`.
@@ -68,4 +77,5 @@ def prices_clean(context: dg.AssetExecutionContext, project: ProjectResource, cl
     If it fails: too many rows were rejected, or too many symbols are missing. The failed check shows examples with
     their reasons. Correct the source, then run the session again from `prices_raw`.
     """
-    yield from record(context, clock, steps.clean_sessions(project.open(clock.now()), context.partition_keys))
+    sessions = context.partition_keys
+    yield from record(context, project, clock, lambda opened, now: steps.clean_sessions(opened, sessions))

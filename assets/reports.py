@@ -3,9 +3,10 @@
 import dagster as dg
 
 from assets.model import model
-from assets.partitions import SINGLE_RUN
-from assets.results import Events, check_specs, record
+from assets.partitions import MATURED_MAPPING, SINGLE_RUN
+from assets.results import Events, check_spec, record
 from assets.scoring import scores
+from countersign import checks
 from countersign.steps import reports as steps
 from countersign.version import code_version
 from resources import ClockResource, ProjectResource
@@ -16,9 +17,13 @@ from resources import ClockResource, ProjectResource
     owners=["team:risk"],
     kinds={"text"},
     code_version=code_version(),
-    deps=[scores, "prices_clean", model],
+    deps=[
+        dg.AssetDep(scores, partition_mapping=MATURED_MAPPING),
+        dg.AssetDep("prices_clean", partition_mapping=MATURED_MAPPING),
+        model,
+    ],
     backfill_policy=SINGLE_RUN,
-    check_specs=check_specs("report", report_complete=False),
+    check_specs=[check_spec("report", checks.report_complete, blocking=False)],
 )
 def report(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
     """The session in plain text: scores, data, what matured, the model's standing, what needs a person.
@@ -26,4 +31,5 @@ def report(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
     If it fails: an artifact that it reads is missing or altered; the message says which, and how to make it. A
     person's words go into `commentary/<session>.md` and are included when the report is materialized again.
     """
-    yield from record(context, clock, steps.report_sessions(project.open(clock.now()), context.partition_keys))
+    sessions = context.partition_keys
+    yield from record(context, project, clock, lambda opened, now: steps.report_sessions(opened, sessions))

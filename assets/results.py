@@ -6,7 +6,8 @@ single assets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,10 +15,11 @@ import dagster as dg
 
 from countersign.checks import CheckResult, RefusedError
 from countersign.errors import CountersignError, TransportError
+from countersign.project import Project
 from countersign.steps.made import Made
 from countersign.storage.codec import combined_digest
 from countersign.tables import Column
-from resources import ClockResource
+from resources import ClockResource, ProjectResource
 
 RETRY_TRANSPORT: Final = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.LINEAR)
 """After 5, 10 and 15 s. Every error but ``TransportError`` forbids it: bad data stays bad."""
@@ -25,6 +27,9 @@ RETRY_TRANSPORT: Final = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backo
 _TYPES: Final = {"date": "date", "string": "string", "number": "double", "integer": "bigint"}
 
 Events = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
+
+Step = Callable[[Project, datetime], Iterable[Made]]
+"""From an opened project and the time to what was stored."""
 
 
 def column_schema(columns: Iterable[Column]) -> dict[str, Any]:
@@ -41,34 +46,46 @@ def column_schema(columns: Iterable[Column]) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(fields)}
 
 
-def check_specs(asset: str, **blocking: bool) -> list[dg.AssetCheckSpec]:
-    """Specs of the checks that ride inside ``asset``'s own step, by name; true for the ones that may block."""
-    return [dg.AssetCheckSpec(name, asset=asset, blocking=may_block) for name, may_block in blocking.items()]
+def check_spec(
+    asset: str, evaluator: Callable[..., CheckResult], *, blocking: bool, name: str | None = None
+) -> dg.AssetCheckSpec:
+    """Spec of a check that rides inside ``asset``'s own step, described by its evaluator's docstring."""
+    return dg.AssetCheckSpec(
+        name or evaluator.__name__, asset=asset, description=inspect.getdoc(evaluator), blocking=blocking
+    )
 
 
-def record(context: dg.AssetExecutionContext, clock: ClockResource, made: Iterable[Made]) -> Events:
+def record(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource, step: Step) -> Events:
     """Run a step and record each artifact: metadata, verdicts, and its digest as the data version.
 
     A refused session is recorded as failed checks without a materialization. What was stored before an error is
     recorded all the same, since it is there.
     """
     asset, started = context.asset_key.to_user_string(), clock.now()
+    sessions = context.partition_keys if context.assets_def.partitions_def else [None]
+    if not sessions:
+        first, last = context.partition_key_range
+        raise dg.Failure(f"expected a range of sessions, found {first} … {last}: exchange them", allow_retries=False)
     done: list[Made] = []
     context.log.info(f"{asset}: started at {started.isoformat(timespec='seconds')}")
     try:
-        for one in made:
+        for one in step(project.open(started), started):
             done.append(one)
             shown = ", ".join(f"{k} {v}" for k, v in one.numbers.items())
             context.log.info(f"{asset} of {one.session or 'the project'}: stored {one.stored.location}; {shown}")
-    except CountersignError as error:
+    except Exception as error:
         for one in done:
             _log_partition(context, one, started, clock.now())
         if isinstance(error, RefusedError):
-            yield from (check_result(asset, [(None, result)]) for result in error.results)
-        if isinstance(error, TransportError):
-            raise
-        raise dg.Failure(str(error), allow_retries=False) from error
-    except Exception as error:
+            # A step takes sessions in order, so the refused one comes after those that were stored. Verdicts on an
+            # input belong to the asset that made it: the message alone tells of them.
+            own = {key.name for key in context.assets_def.check_keys}
+            yield from (check_result(asset, [(sessions[len(done)], r)]) for r in error.results if r.name in own)
+        if isinstance(error, CountersignError):
+            # Dagster's own words after the last attempt ("Exceeded max_retries") would hide the message.
+            again = isinstance(error, TransportError) and context.retry_number < RETRY_TRANSPORT.max_retries
+            # The message says it all; what lies behind it may quote a URL with its password.
+            raise dg.Failure(str(error), allow_retries=again) from None
         raise dg.Failure(f"{asset}: {type(error).__name__}: {error}", allow_retries=False) from error
 
     ended = clock.now()
@@ -89,9 +106,11 @@ def record(context: dg.AssetExecutionContext, clock: ClockResource, made: Iterab
         ),
     )
     if several:
-        # Dagster gives all partitions of a run one data version. A second event a partition gives each its own.
+        # Dagster gives all partitions of a run one data version. A second event a partition gives each its own, and
+        # keeps the first one's record of code and inputs, by which Dagster tells what is out of date.
+        first = context.instance.fetch_materializations(context.asset_key, limit=1).records[0].asset_materialization
         for one in done:
-            _log_partition(context, one, started, ended)
+            _log_partition(context, one, started, ended, first.tags if first else None)
 
 
 def check_result(asset: str, results: Sequence[tuple[str | None, CheckResult]]) -> dg.AssetCheckResult:
@@ -103,7 +122,7 @@ def check_result(asset: str, results: Sequence[tuple[str | None, CheckResult]]) 
         counts = {status: sum(r.status == status for _, r in results) for status in order}
         found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         sentence = f"{len(results)} sessions: {found}; {session}: {sentence}"
-    metadata: dict[str, Any] = {"status": worst.status, **worst.numbers}
+    metadata: dict[str, Any] = {"status": worst.status, **({"session": session} if session else {}), **worst.numbers}
     if worst.examples:
         metadata["examples"] = dg.TableMetadataValue(
             records=[dg.TableRecord(dict(row)) for row in worst.examples],
@@ -135,12 +154,19 @@ def _metadata(one: Made, started: datetime, ended: datetime) -> dict[str, Any]:
     }
 
 
-def _log_partition(context: dg.AssetExecutionContext, one: Made, started: datetime, ended: datetime) -> None:
+def _log_partition(
+    context: dg.AssetExecutionContext,
+    one: Made,
+    started: datetime,
+    ended: datetime,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    digest = {"dagster/data_version": one.stored.sha256, "dagster/data_version_is_user_provided": "true"}
     context.log_event(
         dg.AssetMaterialization(
             context.asset_key,
             partition=one.session,
             metadata=_metadata(one, started, ended),
-            tags={"dagster/data_version": one.stored.sha256, "dagster/data_version_is_user_provided": "true"},
+            tags={**(tags or {}), **digest},
         )
     )

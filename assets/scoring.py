@@ -4,7 +4,8 @@ import dagster as dg
 
 from assets.model import model
 from assets.partitions import LOOKBACK_MAPPING, SINGLE_RUN
-from assets.results import Events, check_specs, column_schema, record
+from assets.results import Events, check_spec, column_schema, record
+from countersign import checks
 from countersign.steps import scoring as steps
 from countersign.tables import FEATURE_TABLE, SCORES
 from countersign.version import code_version
@@ -22,7 +23,10 @@ _OWNERS = ["team:quant"]
     deps=[dg.AssetDep("prices_clean", partition_mapping=LOOKBACK_MAPPING), "price_history"],
     backfill_policy=SINGLE_RUN,
     metadata=column_schema(FEATURE_TABLE),
-    check_specs=check_specs("features", features_computed=True, history_sufficient=False),
+    check_specs=[
+        check_spec("features", checks.features_computed, blocking=True),
+        check_spec("features", checks.history_sufficient, blocking=False),
+    ],
 )
 def features(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
     """Scale-free features of every symbol, from the last 63 sessions, by the function that training uses.
@@ -30,7 +34,8 @@ def features(context: dg.AssetExecutionContext, project: ProjectResource, clock:
     If it fails: sessions before this one are not in the store. The message names them and the command that makes
     them.
     """
-    yield from record(context, clock, steps.feature_sessions(project.open(clock.now()), context.partition_keys))
+    sessions = context.partition_keys
+    yield from record(context, project, clock, lambda opened, now: steps.feature_sessions(opened, sessions))
 
 
 @dg.asset(
@@ -41,7 +46,10 @@ def features(context: dg.AssetExecutionContext, project: ProjectResource, clock:
     deps=[features, model],
     backfill_policy=SINGLE_RUN,
     metadata=column_schema(SCORES),
-    check_specs=check_specs("scores", scores_in_range=True, model_used=False),
+    check_specs=[
+        check_spec("scores", checks.scores_in_range, blocking=True),
+        check_spec("scores", checks.model_used, blocking=False),
+    ],
 )
 def scores(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
     """Each symbol's volatility forecast, bad-week probability and decision for the next 5 sessions.
@@ -49,4 +57,5 @@ def scores(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
     If it fails: no model is in service (run `bootstrap_job`), or the model's file is not the one that was deployed
     (restore it from a backup; nothing is scored with another one).
     """
-    yield from record(context, clock, steps.score_sessions(project.open(clock.now()), context.partition_keys))
+    sessions = context.partition_keys
+    yield from record(context, project, clock, lambda opened, now: steps.score_sessions(opened, sessions))

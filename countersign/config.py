@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from countersign.errors import ConfigError
 
@@ -69,6 +70,14 @@ class ArtifactConfig(_Section):
     """A folder (from the project folder) or an fsspec URL."""
     format: Literal["json", "parquet"] = "json"
     """Of tables by session. Parquet pays from about a thousand symbols."""
+
+    @field_validator("root")
+    @classmethod
+    def _holds_no_secret(cls, root: str) -> str:
+        # The root is shown wherever an artifact is, so what it holds is no secret.
+        if "@" in urlsplit(root).netloc:
+            raise ValueError("artifacts.root: expected a URL without user or password; set these in the environment")
+        return root
 
 
 class ScheduleConfig(_Section):

@@ -8,15 +8,15 @@ Belongs here: what ``make run`` does. Does not belong here: the work of a run (`
 """
 
 import argparse
+import importlib
 import os
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from countersign.errors import CountersignError, SessionError
 from countersign.project import Project, open_project
@@ -37,7 +37,7 @@ def launch(project: Project, first: str, last: str, instance: dg.DagsterInstance
     if not sessions:
         raise SessionError(
             f"expected a session of {project.calendar.code} from {project.first_session} on, found none in "
-            f"{first} … {last}: weekends and holidays are no sessions"
+            f"{first} … {last}: weekends and holidays are no sessions, and earlier ones are history"
         )
     if champion(project.journal.read()) is None:
         say("bootstrap_job: load the history, train the first model, put it into service …")
@@ -58,16 +58,24 @@ def launch(project: Project, first: str, last: str, instance: dg.DagsterInstance
 
 
 def _run(job: str, tags: dict[str, str], instance: dg.DagsterInstance, module: str, say: Say) -> bool:
-    repository = ReconstructableRepository.for_module(module, "defs", working_directory=str(Path.cwd()))
     # Dagster's console logger would print forty lines a session; the event log has them all the same.
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    target = repository.get_reconstructable_job(job)
+    target = dg.build_reconstructable_job(
+        "sensors.launch", "load_job", reconstructable_kwargs={"module": module, "job": job}
+    )
     with dg.execute_job(target, instance=instance, tags=tags, run_config=quiet) as result:
         for event in result.all_events:
             if event.is_step_failure:
-                error = event.step_failure_data.error_display_string
-                say(f"{job} {tags.get('dagster/partition', '')} failed at {event.step_key}: {error.splitlines()[0]}")
+                failure = event.step_failure_data.user_failure_data
+                why = failure.description if failure else event.step_failure_data.error_display_string
+                say(f"{' of '.join([job, *tags.values()])} failed at {event.step_key}: {why}")
         return result.success
+
+
+def load_job(module: str, job: str) -> dg.JobDefinition:
+    """The job from the module's ``defs``; Dagster calls this in each process of a run."""
+    definitions: dg.Definitions = importlib.import_module(module).defs
+    return definitions.resolve_job_def(job)
 
 
 def _summary(project: Project, session: str) -> str:
@@ -75,35 +83,51 @@ def _summary(project: Project, session: str) -> str:
     return text.splitlines()[2]
 
 
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a date such as 2008-09-30, found {text!r}") from None
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command line; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sensors.launch", description=__doc__.splitlines()[0])
-    parser.add_argument("--session", help="one session, YYYY-MM-DD")
-    parser.add_argument("--from", dest="first", help="first session")
-    parser.add_argument("--to", dest="last", help="last session")
+    parser.add_argument("--session", type=_day, help="one session, YYYY-MM-DD")
+    parser.add_argument("--from", type=_day, dest="first", help="first session")
+    parser.add_argument("--to", type=_day, dest="last", help="last session")
     options = parser.parse_args(argv)
     first, last = options.session or options.first, options.session or options.last
-    if not first or not last:
+    if not first or not last or (options.session and (options.first or options.last)):
         parser.error("name --session, or --from and --to")
+    if first > last:
+        parser.error(f"expected --from before --to, found {first} … {last}: exchange them")
 
     def say(line: str) -> None:
         print(line, flush=True)
 
+    if not os.environ.get("DAGSTER_HOME"):
+        parser.error("expected DAGSTER_HOME to name Dagster's folder, found it unset: use make run, which sets it")
     home = Path(os.environ.get("COUNTERSIGN_HOME") or Path.cwd()).resolve()
     try:
-        project = open_project(home, datetime.now(UTC).date())
+        now = datetime.now(UTC)
+        project = open_project(home, now.date())
         if options.session:
-            project.calendar.close(options.session)
+            project.calendar.require_closed(options.session, now)
         with dg.DagsterInstance.get() as instance:
             if not launch(project, first, last, instance, "definitions", say):
                 return 1
     except CountersignError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    text, stored = project.store.read_text("report", project.calendar.between(first, last)[-1])
-    say(f"\n{text.split(chr(10) + '-- artifact ')[0]}")
+    done = project.calendar.between(first, last)[-1]
+    text, stored = project.store.read_text("report", done)
+    say(f"\n{text}")
     say(f"Report     {stored.location}")
     say(f"Artifacts  {project.store.root}")
+    say(f"Next       make run SESSION={project.calendar.at(done, 1)}")
+    say("           make ui               Dagster on http://127.0.0.1:3000, with these runs")
+    say("           .venv/bin/countersign status")
     return 0
 
 

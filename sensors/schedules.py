@@ -30,9 +30,14 @@ def daily_refresh(project: Project) -> dg.ScheduleDefinition:
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         tick = context.scheduled_execution_time
         session = scheduled_session(calendar, tick)
-        if session is None or session < project.first_session:
+        if session is None:
             return dg.SkipReason(
-                f"no session of {calendar.code} closed in the 24 hours before {tick:%Y-%m-%d %H:%M %Z}"
+                f"no session of {calendar.code} closed in the 24 hours before {tick:%A %Y-%m-%d %H:%M %Z}: "
+                "a weekend or a holiday"
+            )
+        if session < project.first_session:
+            return dg.SkipReason(
+                f"{session} is history: the first daily session is {project.first_session} (config/pipeline.yaml)"
             )
         return dg.RunRequest(run_key=session, partition_key=session)
 

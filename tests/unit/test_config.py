@@ -204,6 +204,12 @@ def test_a_history_that_does_not_lie_before_the_first_session_is_refused(tmp_pat
     ]
 
 
+def test_a_password_in_the_place_of_artifacts_is_refused_without_being_repeated(tmp_path: Path) -> None:
+    [problem] = refusal(tmp_path, "artifacts: {root: 's3://me:secret@bucket/prefix'}")
+    assert problem.startswith("artifacts.root: expected a URL without user or password")
+    assert "secret" not in problem
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     problems = refusal(tmp_path, "executor: dask\nmodel: {cutoff: 2, sede: 1}\nfirst_session: never")
     assert [problem.partition(":")[0] for problem in problems] == [
