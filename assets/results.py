@@ -69,10 +69,8 @@ def record(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
     done: list[Made] = []
     context.log.info(f"{asset}: started at {started.isoformat(timespec='seconds')}")
     try:
-        for one in step(project.open(started), started):
-            done.append(one)
-            shown = ", ".join(f"{k} {v}" for k, v in one.numbers.items())
-            context.log.info(f"{asset} of {one.session or 'the project'}: stored {one.stored.location}; {shown}")
+        # Keeps what came before an error.
+        done.extend(step(project.open(started), started))
     except Exception as error:
         for one in done:
             _log_partition(context, one, started, clock.now())
@@ -89,7 +87,11 @@ def record(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
         raise dg.Failure(f"{asset}: {type(error).__name__}: {error}", allow_retries=False) from error
 
     ended = clock.now()
-    context.log.info(f"{asset}: ended at {ended.isoformat(timespec='seconds')}, {len(done)} stored")
+    # One line a run, not one a session: each costs a write to Dagster's event log.
+    shown = f"{done[0].stored.location} … {done[-1].stored.location}, rows {sum(m.stored.rows for m in done)}"
+    if len(done) == 1:
+        shown = ", ".join([done[0].stored.location, *(f"{name} {value}" for name, value in done[0].numbers.items())])
+    context.log.info(f"{asset}: ended at {ended.isoformat(timespec='seconds')}, stored {len(done)}: {shown}")
     several = len(done) > 1
     if several:
         for one in done:

@@ -177,12 +177,15 @@ def _model(facts: ReportFacts) -> list[str]:
     standing = {BOOTSTRAP: "in service as the first model, without a signature"}.get(
         facts.decision, f"in service by decision {facts.decision[:12]}"
     )
+    auc, qlike = (
+        f"{name.upper()} {_number(table[name]['model'])} (baseline {_number(table[name]['baseline'])})"
+        for name in ("auc", "qlike")
+    )
     return [
         f"{facts.champion_sha256[:12]}, {standing}. Trained on {training['first_session']} … "
         f"{training['last_session']}, {training['rows']} rows of {len(training['symbols'])} symbols.",
-        f"Walk-forward {evaluation['first']} … {evaluation['last']}: AUC {table['auc']['model']:.3f} (baseline "
-        f"{table['auc']['baseline']:.3f}), QLIKE {table['qlike']['model']:.3f} ({table['qlike']['baseline']:.3f}), "
-        f"bad rate {_share(evaluation['bad_rate_approved'])} of approved against "
+        f"Walk-forward {evaluation['first']} … {evaluation['last']}: {auc}, {qlike}, bad rate "
+        f"{_share(evaluation['bad_rate_approved'])} of approved against "
         f"{_share(evaluation['bad_rate_held'])} of held.",
     ]
 
@@ -197,6 +200,10 @@ def scores_preview(scores: pd.DataFrame) -> str:
         for row in riskiest.to_dict(orient="records")
     ]
     return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None or value != value else f"{value:.3f}"
 
 
 def _share(value: float | None) -> str:

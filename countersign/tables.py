@@ -6,8 +6,9 @@ here: rules about values (``clean``), how a table is written (``artifacts``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from countersign.features import FEATURES
 
@@ -98,17 +99,29 @@ SCORES: Final = (
 
 def empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
     """A table without rows that has the columns' types."""
-    import pandas as pd
-
-    return conform(pd.DataFrame({column.name: [] for column in columns}), columns)
+    return conform({column.name: [] for column in columns}, columns)
 
 
-def conform(table: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
+def conform(table: Mapping[str, Any] | pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     """``table`` with exactly these columns, in order and typed (dates as datetime64[s], numbers as float64).
 
-    >>> import pandas as pd
-    >>> conform(pd.DataFrame({"symbol": ["A"], "date": ["2008-09-15"]}), (DATE, SYMBOL)).dtypes.astype(str).to_dict()
+    Raises ``ValueError`` where an integer is missing.
+
+    >>> conform({"symbol": ["A"], "date": ["2008-09-15"]}, (DATE, SYMBOL)).dtypes.astype(str).to_dict()
     {'date': 'datetime64[s]', 'symbol': 'str'}
     """
-    types = {"date": "datetime64[s]", "string": "str", "number": "float64", "integer": "int64"}
-    return table[[c.name for c in columns]].astype({c.name: types[c.kind] for c in columns}).reset_index(drop=True)
+    import numpy as np
+    import pandas as pd
+
+    def typed(values: Any, kind: Kind) -> Any:
+        # Several times as fast as DataFrame.astype, which is felt where 63 small tables are read.
+        match kind:
+            case "date":
+                return np.asarray(values, dtype="datetime64[s]")
+            case "number":
+                return np.asarray(values, dtype="float64")
+            case "integer":
+                return pd.array(values, dtype="int64")
+        return pd.array(values, dtype="str")
+
+    return pd.DataFrame({c.name: typed(table[c.name], c.kind) for c in columns})

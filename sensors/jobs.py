@@ -10,12 +10,12 @@ DAILY_ASSETS: Final = ("prices_raw", "prices_clean", "features", "scores", "repo
 
 bootstrap_job = dg.define_asset_job(
     "bootstrap_job",
-    selection=["price_history", "model"],
+    selection=dg.AssetSelection.assets("price_history", "model"),
     description="Once, before the first session: load the history, train the first model and put it into service.",
 )
 
 daily_job = dg.define_asset_job(
     "daily_job",
-    selection=list(DAILY_ASSETS),
+    selection=dg.AssetSelection.assets(*DAILY_ASSETS),
     description="A session, from the source to the report. Partition: the session's date.",
 )

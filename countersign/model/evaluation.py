@@ -242,17 +242,32 @@ def evaluation_text(found: Evaluation) -> str:
         "-" * 78,
     ]
     for m in found.table:
-        model, baseline, naive = (_cell(v, ".4g") for v in (m.model, m.baseline, m.naive))
-        style = "+.1%" if m.name in _RELATIVE else "+.4f"
-        lead, low, high = (_cell(v, style) for v in (m.lead, m.lead_low, m.lead_high))
+        model, baseline, naive, lead, low, high = _cells(m)
         lines.append(f"{m.name:<17} {model:>8}  {baseline:>8}  {naive:>8}   {lead:>8} [{low} … {high}]")
-    lines += [
-        "",
+    return "\n".join([*lines, "", *_shares(found)])
+
+
+def evaluation_preview(found: Evaluation) -> str:
+    """The same in Markdown, for Dagster's pages."""
+    lines = ["| measure | model | baseline | lead [95 % CI] |", "|---|---:|---:|---|"]
+    for m in found.table:
+        model, baseline, _, lead, low, high = _cells(m)
+        lines.append(f"| {m.name} | {model} | {baseline} | {lead} [{low} … {high}] |")
+    return "\n".join([*lines, "", f"Walk-forward {found.first} … {found.last}.", *_shares(found)])
+
+
+def _cells(m: Measure) -> tuple[str, ...]:
+    lead = "+.1%" if m.name in _RELATIVE else "+.4f"
+    values = ((m.model, ".4g"), (m.baseline, ".4g"), (m.naive, ".4g"), (m.lead, lead), (m.lead_low, lead))
+    return tuple(_cell(value, style) for value, style in (*values, (m.lead_high, lead)))
+
+
+def _shares(found: Evaluation) -> list[str]:
+    return [
         f"approved {_cell(found.approval_rate, '.1%')}; bad rate {_cell(found.bad_rate_approved, '.1%')} of approved, "
         f"{_cell(found.bad_rate_held, '.1%')} of held, {_cell(found.bad_rate, '.1%')} of all",
         f"scored by the model {found.model_share:.1%}, by the baseline {1 - found.model_share:.1%}",
     ]
-    return "\n".join(lines)
 
 
 def _cell(value: float, style: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from countersign import checks
 from countersign.errors import SourceError
 from countersign.model.document import train_model
-from countersign.model.evaluation import Evaluation, evaluate, evaluation_text, walk_forward
+from countersign.model.evaluation import Evaluation, evaluate, evaluation_preview, walk_forward
 from countersign.model.registry import deploy_first
 from countersign.model.training import training_rows
 from countersign.prices import ingest
@@ -48,7 +48,7 @@ def train_first_model(project: Project, now: datetime) -> Made:
         "bad_rate_approved": evaluation.bad_rate_approved,
         "bad_rate_held": evaluation.bad_rate_held,
     }
-    return Made(None, stored, verdicts, numbers, f"```text\n{evaluation_text(evaluation)}\n```")
+    return Made(None, stored, verdicts, numbers, evaluation_preview(evaluation))
 
 
 def evaluate_source(

@@ -123,13 +123,11 @@ def decode_json(data: bytes, name: str, partition: str | None) -> tuple[Header, 
 
 def decode_json_table(
     data: bytes, name: str, partition: str | None, columns: Sequence[str]
-) -> tuple[Header, pd.DataFrame]:
-    """``columns`` of a verified JSON table; see ``decode_json``."""
-    import pandas as pd
-
+) -> tuple[Header, dict[str, list[Any]]]:
+    """``columns`` of a verified JSON table as lists; see ``decode_json``."""
     header, found = decode_json(data, name, partition)
     _expect_columns(columns, [field["name"] for field in found["schema"]["fields"]])
-    return header, pd.DataFrame({column: [row[column] for row in found["data"]] for column in columns})
+    return header, {column: [row[column] for row in found["data"]] for column in columns}
 
 
 def _expect(header: Header, name: str, partition: str | None) -> Header:

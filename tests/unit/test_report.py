@@ -153,6 +153,13 @@ def test_the_models_standing_shows_it_beside_the_baseline_and_an_unknown_rate_as
     assert "bad rate 8.3% of approved against unknown of held" in model
 
 
+def test_a_measure_that_could_not_be_taken_is_unknown() -> None:
+    quiet = facts()
+    table = {name: {"model": None, "baseline": NAN} for name in ("auc", "qlike")}
+    model = section(report_text(replace(quiet, evaluation={**quiet.evaluation, "table": table})), "MODEL")
+    assert "AUC unknown (baseline unknown), QLIKE unknown (baseline unknown)" in model
+
+
 def test_what_matured_stands_beside_what_was_said() -> None:
     table = scored(["AAPL", "GOOG", "IBM", "FB"]).assign(
         came_volatility=[0.01, 0.02, 0.03, NAN], bad_week=[0.0, 1.0, 1.0, NAN]
