@@ -238,5 +238,5 @@ def test_the_executor_is_the_configured_one(name: str, empty_home: Path) -> None
 
 
 def test_definitions_of_a_folder_without_configuration_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"expected a configuration at .*COUNTERSIGN_HOME"):
+    with pytest.raises(ConfigError, match=r"expected settings at .*COUNTERSIGN_HOME"):
         build_definitions(tmp_path)

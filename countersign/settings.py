@@ -1,0 +1,88 @@
+"""Settings: a YAML file of ``config/``, read and validated, with errors that a person can act on.
+
+Belongs here: how any such file is read. Does not belong here: the settings themselves (``config``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from countersign.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are refused, numbers are finite, and nothing changes once it is read."""
+
+    # Without the input, which may hold a password: messages quote values one by one, where they are none.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+Settings = TypeVar("Settings", bound=Section)
+
+
+def read_settings(path: Path, kind: type[Settings]) -> Settings:
+    """The settings in the YAML file at ``path``.
+
+    Raises ``ConfigError`` that names each wrong key, its value and what is allowed.
+    """
+    try:
+        found = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+    except OSError as error:
+        raise ConfigError(
+            f"expected settings at {path}: {error.strerror}. Set COUNTERSIGN_HOME to a project folder with "
+            f"config/{path.name}, or unset it to use the bundled project"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected YAML in UTF-8; correct it there: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"{path}: expected settings as 'key: value', found {str(found or 'an empty file')[:80]}; "
+            f"the settings are {_names(kind, ())}"
+        )
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_problem(kind, e)}" for e in error.errors())
+        raise ConfigError(f"{path}: {error.error_count()} setting(s) to correct:\n{problems}") from error
+
+
+class _Loader(yaml.BaseLoader):
+    """All values as text, which the settings' types then read; a key that stands twice is an error.
+
+    YAML itself would make 18:00 the number 1080, the symbol ON a truth value and 0700 the number 448.
+    """
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _problem(kind: type[Section], error: Any) -> str:
+    what, place, value = error["type"], error["loc"], error["input"]
+    key = ".".join(str(part) for part in place)
+    if what == "value_error":
+        # A rule of our own; its message names the settings.
+        return str(error["msg"]).removeprefix("Value error, ")
+    if what == "missing":
+        return f"{key}: is required and is not set"
+    if what == "extra_forbidden":
+        return f"{key}: there is no such setting (value {value!r}); allowed are {_names(kind, place[:-1])}"
+    if what == "model_type":
+        return f"{key}: expected a section with the settings {_names(kind, place)} (value {value!r})"
+    expected = "expected a date as YYYY-MM-DD" if what.startswith("date") else error["msg"]
+    return f"{key}: {expected} (value {value!r})"
+
+
+def _names(kind: type[Section], place: tuple[Any, ...]) -> str:
+    """The names of the settings of the section at ``place``."""
+    section: Any = kind
+    for part in place:
+        section = section.model_fields[part].annotation
+    return ", ".join(section.model_fields)
