@@ -2,31 +2,33 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-export DAGSTER_HOME ?= $(CURDIR)/.dagster
+# The project folder: this checkout with its bundled prices, or the one that COUNTERSIGN_HOME names.
+PROJECT := $(if $(COUNTERSIGN_HOME),$(shell cd "$(COUNTERSIGN_HOME)" && pwd),$(CURDIR))
+export DAGSTER_HOME ?= $(PROJECT)/.dagster
 PORT ?= 3000
+ifndef COUNTERSIGN_HOME
 FROM ?= 2008-09-02
 TO ?= 2008-09-30
+endif
 
 .PHONY: help install run ui test lint types bench clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: .venv/installed $(DAGSTER_HOME)/dagster.yaml  ## make .venv and the Dagster home
+install: .venv/installed  ## make .venv and the Dagster home
+	@mkdir -p "$$DAGSTER_HOME"
+	@test -e "$$DAGSTER_HOME/dagster.yaml" || cp config/dagster.yaml "$$DAGSTER_HOME/dagster.yaml"
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-$(DAGSTER_HOME)/dagster.yaml: config/dagster.yaml
-	@mkdir -p $(DAGSTER_HOME)
-	@cp $< $@
+run: install  ## bootstrap, then the sessions FROM … TO, or one SESSION
+	@$(BIN)/python -m sensors.launch $(if $(SESSION),--session $(SESSION),$(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)))
 
-run: install  ## bootstrap, then every session from FROM to TO (or one: SESSION=2008-10-01)
-	@$(BIN)/python -m sensors.launch $(if $(SESSION),--session $(SESSION),--from $(FROM) --to $(TO))
-
-ui: install  ## Dagster UI and daemon on http://127.0.0.1:3000 (PORT=…)
+ui: install  ## Dagster's UI and daemon on 127.0.0.1, PORT 3000
 	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 test: install  ## all tests
@@ -42,5 +44,5 @@ types: install  ## static types
 bench: install  ## benchmarks: ratios side by side
 	$(BIN)/python -m benchmarks
 
-clean:  ## remove what `make run` made (artifacts, journal and Dagster's records)
-	rm -rf artifacts .dagster .cache
+clean:  ## remove what runs made: artifacts, journal, Dagster's records
+	cd "$(PROJECT)" && rm -rf artifacts .dagster .cache

@@ -28,7 +28,9 @@ from sensors.schedules import daily_refresh
 def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Fresh definitions for the project folder ``home``. Raises ``ConfigError`` where it cannot be used."""
     project = open_project(home, datetime.now(UTC).date())
-    sessions = session_partitions(project.calendar, project.first_session)
+    sessions = session_partitions(
+        project.calendar, project.first_session, project.last_session, project.missing_sessions
+    )
     by_session = [
         asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=sessions))
         for asset in (prices_raw, prices_clean, features, scores, report)

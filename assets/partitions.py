@@ -6,7 +6,8 @@ Belongs here: turning a calendar into Dagster's partitions. Does not belong here
 from __future__ import annotations
 
 import warnings
-from datetime import datetime, time
+from collections.abc import Collection
+from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -35,14 +36,18 @@ MATURED_MAPPING: Final = dg.TimeWindowPartitionMapping(
 """A session's report tells how the scores of the session a horizon before came out."""
 
 
-def session_partitions(calendar: SessionCalendar, first: str) -> dg.TimeWindowPartitionsDefinition:
-    """A partition for each session from ``first``, key ``YYYY-MM-DD``; it is there from midnight of its own day.
+def session_partitions(
+    calendar: SessionCalendar, first: str, last: str | None, without: Collection[str] = ()
+) -> dg.TimeWindowPartitionsDefinition:
+    """A partition for each session from ``first`` to ``last`` (no end where None) but ``without``, key ``YYYY-MM-DD``.
+
+    Each is there from midnight of its own day.
 
     A daily cron without the days that are no sessions. Weekdays that never are one become a cron of their own, so
     that an exchange's holidays, not a quarter of all days, make the list.
     """
     zone = ZoneInfo(calendar.timezone)
-    closed = calendar.closed_days(first, str(calendar.dates[-1]))
+    closed = [*calendar.closed_days(first, str(calendar.dates[-1])), *map(date.fromisoformat, sorted(without))]
     open_weekdays = {d.isoweekday() % 7 for d in calendar.dates.tolist()}
     never = set(range(7)) - open_weekdays
     return dg.TimeWindowPartitionsDefinition(
@@ -50,6 +55,7 @@ def session_partitions(calendar: SessionCalendar, first: str) -> dg.TimeWindowPa
         fmt="%Y-%m-%d",
         cron_schedule="0 0 * * *",
         timezone=calendar.timezone,
+        end=datetime.combine(datetime.fromisoformat(last).date() + timedelta(days=1), time(), zone) if last else None,
         end_offset=1,
         exclusions=[
             *(f"0 0 * * {weekday}" for weekday in sorted(never)),

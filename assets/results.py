@@ -124,7 +124,8 @@ def check_result(asset: str, results: Sequence[tuple[str | None, CheckResult]]) 
         counts = {status: sum(r.status == status for _, r in results) for status in order}
         found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         sentence = f"{len(results)} sessions: {found}; {session}: {sentence}"
-    metadata: dict[str, Any] = {"status": worst.status, **({"session": session} if session else {}), **worst.numbers}
+    of_session = {"session": session} if session else {}
+    metadata: dict[str, Any] = {"status": worst.status, **of_session, **_finite(worst.numbers)}
     if worst.examples:
         metadata["examples"] = dg.TableMetadataValue(
             records=[dg.TableRecord(dict(row)) for row in worst.examples],
@@ -140,13 +141,18 @@ def check_result(asset: str, results: Sequence[tuple[str | None, CheckResult]]) 
     )
 
 
+def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """NaN (a measure that could not be taken) as null: it would neither plot nor be JSON."""
+    return {name: None if value != value else value for name, value in numbers.items()}
+
+
 def _metadata(one: Made, started: datetime, ended: datetime) -> dict[str, Any]:
     preview = {"preview": dg.MetadataValue.md(one.preview)} if one.preview else {}
     rows = {"dagster/row_count": one.numbers["rows"]} if "rows" in one.numbers else {}
     return {
         **preview,
         **rows,
-        **{k: v for k, v in one.numbers.items() if k != "rows"},
+        **_finite({k: v for k, v in one.numbers.items() if k != "rows"}),
         "dagster/uri": one.stored.location,
         "path": dg.MetadataValue.path(one.stored.location),
         "sha256": one.stored.sha256,

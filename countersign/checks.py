@@ -62,27 +62,36 @@ def require(what: str, remedy: str, *results: CheckResult) -> tuple[CheckResult,
     return results
 
 
-def bars_arrived(raw: pd.DataFrame, session: str) -> CheckResult:
-    """``prices_raw`` holds bars of its own session, and only those. Blocking."""
-    strays = raw[raw["date"].astype(str) != session]
-    unreadable = int(raw["unreadable"].notna().sum())
-    sentence = f"{len(raw)} bars of {raw['symbol'].nunique()} symbols arrived for {session}"
-    if raw.empty:
+def bars_arrived(raw: pd.DataFrame, session: str, previous: str) -> CheckResult:
+    """``prices_raw`` holds bars of its own session, and none of another: of ``previous``, say. Blocking."""
+    date = raw["date"].astype(str)
+    own, between = int((date == session).sum()), int(((date > previous) & (date < session)).sum())
+    strays = date[(date <= previous) | (date > session)]
+    sentence = f"{own} bars of {raw['symbol'].nunique()} symbols arrived for {session}"
+    if not own:
         sentence = f"no bar arrived for {session}"
     elif len(strays):
-        sentence = f"expected bars of {session} only, found {len(strays)} dated {strays['date'].astype(str).iloc[0]}"
+        sentence = f"expected bars of {session} only, found {len(strays)} dated {strays.iloc[0]}"
+    elif between:
+        sentence += f", and {between} dated on days that are no session"
     return CheckResult(
         "bars_arrived",
-        "fail" if raw.empty or len(strays) else "pass",
+        "fail" if not own or len(strays) else "pass",
         sentence,
         blocking=True,
-        numbers={"rows": len(raw), "symbols": int(raw["symbol"].nunique()), "unreadable_rows": unreadable},
+        numbers={
+            "rows": len(raw),
+            "symbols": int(raw["symbol"].nunique()),
+            "unreadable_rows": int(raw["unreadable"].notna().sum()),
+            "rows_between_sessions": between,
+        },
     )
 
 
 def previous_close_known(raw: pd.DataFrame) -> CheckResult:
     """Each bar's session before is in the same reply, so that it has a return."""
-    missing = raw[raw["prev_close"].isna()]
+    half = raw["adj_close"].notna() != raw["prev_adj_close"].notna()
+    missing = raw[raw["prev_close"].isna() | half]
     known = len(raw) - len(missing)
     names = ", ".join(missing["symbol"].astype(str).head(EXAMPLES))
     return CheckResult(
@@ -98,12 +107,13 @@ def rejected_share(kept: int, rejected: pd.DataFrame, limit: float) -> CheckResu
     rows = kept + len(rejected)
     share = len(rejected) / rows if rows else 1.0
     counts = rejected["rule"].value_counts()
-    by_rule = ", ".join(f"{rule} {count}" for rule, count in zip(counts.index, counts, strict=True))
+    broken = ", ".join(f"{count} broke the rule '{rule}'" for rule, count in zip(counts.index, counts, strict=True))
+    first = "" if rejected.empty else f" (such as {rejected['symbol'].iloc[0]}: {rejected['reason'].iloc[0]})"
     return CheckResult(
         "rejected_share",
         "fail" if share > limit or not kept else "pass",
         f"{len(rejected)} of {rows} rows rejected ({share:.1%}; limit {limit:.1%})"
-        + (f": {by_rule}" if by_rule else ""),
+        + (f": {broken}{first}" if broken else ""),
         blocking=True,
         numbers={"rejected": len(rejected), "rows": rows, "share": share, "limit": limit},
         examples=tuple(
@@ -114,12 +124,12 @@ def rejected_share(kept: int, rejected: pd.DataFrame, limit: float) -> CheckResu
 
 def symbols_complete(today: Collection[str], before: Collection[str] | None, limit: float) -> CheckResult:
     """Every symbol of the session before is here. Blocking where more than ``limit`` of them are missing."""
-    if before is None:
+    if not before:
         return CheckResult(
             "symbols_complete", "insufficient", "the session before is not in the store: nothing to compare with"
         )
     gone, new = sorted(set(before) - set(today)), sorted(set(today) - set(before))
-    share = len(gone) / len(before) if before else 0.0
+    share = len(gone) / len(before)
     sentence = f"{len(today)} symbols, {len(gone)} fewer and {len(new)} more than the session before"
     if gone:
         sentence = f"missing since the session before: {_names(gone)} ({share:.0%}; limit {limit:.0%})"
@@ -145,9 +155,12 @@ def features_computed(features: pd.DataFrame) -> CheckResult:
     elif len(incomplete):
         names = [n for n, gap in zip(FEATURES, gaps.any(axis=0), strict=True) if gap]
         sentence = f"{len(incomplete)} symbols lack features ({', '.join(names)}): {_names(incomplete.tolist())}"
+    elif not enough.any():
+        sentence = f"no symbol has the {MIN_HISTORY} sessions of history that features need"
+    failed = bool(infinite) or features.empty or len(incomplete) > 0
     return CheckResult(
         "features_computed",
-        "fail" if infinite or features.empty or len(incomplete) else "pass",
+        "fail" if failed else "pass" if enough.any() else "insufficient",
         sentence,
         blocking=bool(infinite) or features.empty,
         numbers={"rows": len(features), "infinite": infinite, "incomplete_symbols": len(incomplete)},
@@ -213,7 +226,7 @@ def report_complete(text: str, symbols: Iterable[str]) -> CheckResult:
         "fail" if missing or wide else "pass",
         f"the report lacks {_names(missing)} or has {wide} lines over 80 columns"
         if missing or wide
-        else f"the report names every symbol, in {text.count(chr(10))} lines of at most 80 columns",
+        else f"the report names every symbol, in {own.count(chr(10))} lines of at most 80 columns",
         numbers={"missing_symbols": len(missing), "wide_lines": wide},
     )
 
@@ -221,6 +234,8 @@ def report_complete(text: str, symbols: Iterable[str]) -> CheckResult:
 def history_complete(missing: list[str], sessions: int, limit: float) -> CheckResult:
     """The bulk history has bars on every session. Blocking where more than ``limit`` of them are missing."""
     share = len(missing) / sessions if sessions else 1.0
+    if not missing and 0 < sessions < MIN_HISTORY:
+        return CheckResult("history_complete", "insufficient", f"only {sessions} sessions, {MIN_HISTORY} needed")
     return CheckResult(
         "history_complete",
         "fail" if missing or not sessions else "pass",

@@ -91,6 +91,10 @@ class PipelineConfig(Section):
     """The symbols to score; every symbol of the source where left out."""
     first_session: date
     """First daily session; everything before it is history."""
+    last_session: date | None = None
+    """Last daily session of a source that gets no new ones."""
+    missing_sessions: tuple[date, ...] = ()
+    """Sessions that the source will never deliver, accepted by a person; each is a day without a bar."""
     history: HistoryConfig
     source: SourceConfig
     quality: QualityConfig = QualityConfig()
@@ -101,10 +105,18 @@ class PipelineConfig(Section):
     """How the steps of a run are executed; a process for each step costs seconds a run."""
 
     @model_validator(mode="after")
-    def _history_comes_first(self) -> PipelineConfig:
+    def _dates_are_in_order(self) -> PipelineConfig:
         if self.history.start >= self.first_session:
             raise ValueError(
                 f"history.start must lie before first_session ({self.first_session}) (value {self.history.start})"
+            )
+        if self.last_session and self.source.live:
+            raise ValueError(
+                f"last_session must not be set where source.live is true: it has no end (value {self.last_session})"
+            )
+        if self.last_session and self.last_session < self.first_session:
+            raise ValueError(
+                f"last_session must not lie before first_session ({self.first_session}) (value {self.last_session})"
             )
         return self
 

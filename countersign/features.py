@@ -34,6 +34,9 @@ VARIANCE_FLOOR: Final = 1e-8
 EWMA_DECAY: Final = 0.94
 """Decay a session of the EWMA variance, the baseline (J.P. Morgan/Reuters, RiskMetrics Technical Document, 1996)."""
 
+MARKET_BOUND: Final = 10.0
+"""Most that a symbol's variance counts for in the market's, in units of the median symbol's."""
+
 EMA_FAST: Final = 12
 EMA_SLOW: Final = 26
 """Spans, in sessions, of the moving averages whose difference is the trend feature (the usual MACD pair)."""
@@ -63,7 +66,7 @@ class FeatureMatrix:
 
     ``values`` has shape (features, sessions, symbols), NaN where a feature cannot be computed;
     ``ewma_variance`` (sessions, symbols) is the baseline's variance a day, NaN without any variance so far;
-    ``market_variance`` (sessions,) is its mean over symbols;
+    ``market_variance`` (sessions,) is its mean over symbols, each at most ``MARKET_BOUND`` times the median;
     ``history`` (sessions, symbols) counts the sessions with a return among the last ``LOOKBACK``.
     """
 
@@ -87,6 +90,8 @@ def compute_features(panel: Panel) -> FeatureMatrix:
     >>> features.history[-1].tolist()
     [63, 63]
     """
+    from bottleneck import nanmedian
+
     sessions, symbols = panel.log_return.shape
     values = np.empty((len(FEATURES), sessions, symbols))
     ewma_variance = np.empty((sessions, symbols))
@@ -96,10 +101,13 @@ def compute_features(panel: Panel) -> FeatureMatrix:
         part = slice(start, start + block)
         _symbol_features(panel, part, values[:, :, part], ewma_variance[:, part], history[:, part])
 
-    known = panel.present & ~np.isnan(ewma_variance)
-    count = known.sum(axis=1)
+    known = np.where(panel.present, ewma_variance, np.nan)
+    # Bounded, so that one symbol's bad price does not move the whole market out of the range that training saw.
+    bounded = np.fmin(known, MARKET_BOUND * nanmedian(known, axis=1)[:, None])
+    bounded[np.isnan(known)] = np.nan
     # fsum is exact, so the market's number does not depend on the order or the number of columns.
-    total = np.array([math.fsum(row) for row in np.where(known, ewma_variance, 0.0).tolist()])
+    count = (~np.isnan(bounded)).sum(axis=1)
+    total = np.array([math.fsum(row) for row in np.nan_to_num(bounded).tolist()])
     market_variance = np.divide(total, count, out=np.full(sessions, np.nan), where=count > 0)
     index = list(FEATURES).index("log_market_variance")
     values[index] = np.log(_floored(market_variance))[:, None] - values[0]

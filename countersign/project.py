@@ -7,7 +7,7 @@ them (``steps``); the environment and the clock, which arrive as arguments.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from countersign.config import PipelineConfig, load_config
@@ -33,6 +33,20 @@ class Project:
     @property
     def first_session(self) -> str:
         return self.config.first_session.isoformat()
+
+    @property
+    def last_session(self) -> str | None:
+        last = self.config.last_session
+        return last.isoformat() if last else None
+
+    def daily_sessions(self, now: datetime) -> list[str]:
+        """Every daily session there is so far: from the first to the last one, or to the newest that has closed."""
+        last = min(filter(None, (self.calendar.last_closed(now), self.last_session)), default=self.first_session)
+        return [s for s in self.calendar.between(self.first_session, last) if s not in self.missing_sessions]
+
+    @property
+    def missing_sessions(self) -> frozenset[str]:
+        return frozenset(day.isoformat() for day in self.config.missing_sessions)
 
     def commentary(self, session: str) -> Path:
         """Where a person's words on a session are looked for."""

@@ -37,7 +37,7 @@ class ReportFacts:
 
     session: str
     calendar: str
-    horizon_end: str
+    horizon_end: str | None
     source: str
     clean: pd.DataFrame
     rejected: pd.DataFrame
@@ -50,6 +50,7 @@ class ReportFacts:
     training: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     cutoff: float
+    stale: str | None
     commentary: str | None
 
 
@@ -68,7 +69,7 @@ def report_text(facts: ReportFacts) -> str:
         *_section("NEEDS A PERSON", person or ["Nothing today."], bullet=bool(person)),
         *_section("DATA", _data(facts)),
         "",
-        f"SCORES   risk over the next 5 sessions, to {facts.horizon_end}",
+        f"SCORES   risk over the next 5 sessions{', to ' + facts.horizon_end if facts.horizon_end else ''}",
         *_scores(facts),
         "",
         "MATURED SINCE YESTERDAY",
@@ -85,6 +86,12 @@ def report_text(facts: ReportFacts) -> str:
         )
         return "\n".join(lines) + "\n"
     return "\n".join(lines) + "\n" + words + ("" if words.endswith("\n") else "\n")
+
+
+def needs_a_person(text: str) -> list[str]:
+    """What a report says needs a person, one sentence or paragraph each."""
+    section = text.partition("\nNEEDS A PERSON\n")[2].partition("\n\n")[0]
+    return [" ".join(part.split()) for part in f"\n{section}".split("\n  - ")[1:]]
 
 
 def _section(title: str, paragraphs: list[str], bullet: bool = False) -> list[str]:
@@ -107,6 +114,8 @@ def _needs_a_person(facts: ReportFacts) -> list[str]:
         )
     if len(facts.rejected):
         found.append(f"{len(facts.rejected)} rejected row(s): read prices_rejected of this session.")
+    if facts.stale:
+        found.append(f"{facts.stale} Run the session again from there.")
     fallen = facts.scores[facts.scores["fallback_reason"].notna()]
     if len(fallen):
         reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
@@ -136,10 +145,10 @@ def _data(facts: ReportFacts) -> list[str]:
 
 def _scores(facts: ReportFacts) -> list[str]:
     table = facts.scores.sort_values(["bad_week_probability", "symbol"], ascending=[False, True])
-    lines = [f"  {'symbol':<19} decision   bad week  volatility a day  baseline's  by", "  " + "-" * (WIDTH - 2)]
+    lines = [f"  {'symbol':<24} decision   bad week  vol. a day  baseline's  by", "  " + "-" * (WIDTH - 2)]
     lines += [
-        f"  {row['symbol']:<19.19} {row['decision']:<9} {row['bad_week_probability']:>8.1%}  "
-        f"{row['volatility_forecast']:>16.2%}  {row['baseline_volatility']:>10.2%}  {row['volatility_by']}"
+        f"  {row['symbol']:<24} {row['decision']:<9} {row['bad_week_probability']:>8.1%}  "
+        f"{row['volatility_forecast']:>10.2%}  {row['baseline_volatility']:>10.2%}  {row['volatility_by']}"
         for row in table.head(_ROWS).to_dict(orient="records")
     ]
     if len(table) > _ROWS:
@@ -156,13 +165,14 @@ def _matured(facts: ReportFacts) -> list[str]:
         return _wrap("Nothing: outcomes come 5 sessions after a scored session, and that one was not scored.")
     table = facts.matured.table.sort_values(["bad_week_probability", "symbol"], ascending=[False, True])
     known = table[table["bad_week"].notna()]
-    lines = [f"  scored {facts.matured.scored}   decision   bad week said  came   volatility said  came"]
+    scored = f"scored {facts.matured.scored}"
+    lines = [f"  {scored:<24} decision   bad week  came     vol. a day     came", "  " + "-" * (WIDTH - 2)]
     for row in table.head(_ROWS).to_dict(orient="records"):
         came = {1.0: "bad", 0.0: "fine"}.get(row["bad_week"], "unknown")
         volatility = f"{row['came_volatility']:.2%}" if np.isfinite(row["came_volatility"]) else "unknown"
         lines.append(
-            f"  {row['symbol']:<19.19} {row['decision']:<9} {row['bad_week_probability']:>14.1%}  {came:<7}"
-            f"{row['volatility_forecast']:>14.2%}  {volatility:>7}"
+            f"  {row['symbol']:<24} {row['decision']:<9} {row['bad_week_probability']:>8.1%}  {came:<7}  "
+            f"{row['volatility_forecast']:>10.2%}  {volatility:>7}"
         )
     approved = known[known["decision"] == "approve"]
     bad = int((approved["bad_week"] == 1).sum())

@@ -10,6 +10,7 @@ the dates are kept in a small cache file that names the library's version and is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
@@ -56,6 +57,11 @@ class SessionCalendar:
                 f"{self.code} calendar is loaded from {self.dates[0]} to {self.dates[-1]} only"
             )
         return str(self.dates[place])
+
+    def after(self, session: str, count: int) -> str | None:
+        """The session ``count`` sessions after ``session``, or None beyond the calendar's end."""
+        place = self._place(session) + count
+        return str(self.dates[place]) if place < len(self.dates) else None
 
     def lookback(self, session: str, count: int) -> list[str]:
         """The last ``count`` sessions up to and including ``session``, oldest first."""
@@ -121,7 +127,9 @@ def load_calendar(code: str, first: str, last: str, cache: Path) -> SessionCalen
         return _calendar(code, orjson.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError):
         found = _read_calendar(code, first, last)
-        write_atomically(path, orjson.dumps(found))
+        # A project folder that may only be read works all the same.
+        with suppress(OSError):
+            write_atomically(path, orjson.dumps(found))
         return _calendar(code, found)
 
 

@@ -73,7 +73,8 @@ def _problem(kind: type[Section], error: Any) -> str:
     if what == "missing":
         return f"{key}: is required and is not set"
     if what == "extra_forbidden":
-        return f"{key}: there is no such setting (value {value!r}); allowed are {_names(kind, place[:-1])}"
+        # Its value is not repeated: it may be a password that has no place here.
+        return f"{key}: there is no such setting; allowed are {_names(kind, place[:-1])}"
     if what == "model_type":
         return f"{key}: expected a section with the settings {_names(kind, place)} (value {value!r})"
     expected = "expected a date as YYYY-MM-DD" if what.startswith("date") else error["msg"]

@@ -5,12 +5,14 @@ Belongs here: what ``countersign status`` answers. Does not belong here: Dagster
 
 from __future__ import annotations
 
+import textwrap
 from datetime import datetime
 from typing import Any
 
 from countersign.errors import CountersignError
 from countersign.model.registry import BOOTSTRAP, load_champion
 from countersign.project import Project
+from countersign.report import WIDTH, needs_a_person
 from countersign.storage.journal import champion
 from countersign.tables import SCORES
 
@@ -27,10 +29,10 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
                 key: load_champion(project.store, project.journal).document["training"][key]
                 for key in ("first_session", "last_session", "rows", "code_version")
             }
+            if project.store.digest("model", None, "json") != current.sha256:
+                needs.append("model.json is not the model in service. Restore it: copy it from models/<its digest>/")
         except CountersignError as error:
             needs.append(str(error))
-        if current.decision == BOOTSTRAP:
-            needs.append("The model in service was deployed as the first one, without a signature.")
     else:
         needs.append("No model is in service. Make one: dagster job execute -m definitions -j bootstrap_job")
     scored = [s for s in project.store.partitions() if project.store.has("report", s, "txt")]
@@ -40,8 +42,11 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
             table = project.store.read_table("scores", scored[-1], SCORES, ("decision",)).frame
             held = int((table["decision"] == "hold").sum())
             last = {"session": scored[-1], "symbols": len(table), "held": held}
+            needs += needs_a_person(project.store.read_text("report", scored[-1])[0])
         except CountersignError as error:
             needs.append(str(error))
+    if current and current.decision == BOOTSTRAP and not last:
+        needs.append("The model in service was deployed as the first one, without a signature.")
     closed = project.calendar.last_closed(now)
     if project.config.source.live and closed and (not scored or scored[-1] < closed):
         needs.append(f"Session {closed} has closed and has no report. Run it: make run SESSION={closed}")
@@ -61,21 +66,21 @@ def status_text(found: dict[str, Any]) -> str:
     model, last = found["model"], found["last_session"]
     lines = [f"Project       {found['home']}", f"Artifacts     {found['artifacts']}"]
     if model:
-        lines.append(
-            f"Model         {model['sha256'][:12]}, in service since {model['deployed_at']} ({model['decision']})"
-        )
+        since = model["deployed_at"][:16].replace("T", " ")
+        lines.append(f"Model         {model['sha256'][:12]}, in service since {since} UTC ({model['decision'][:12]})")
     else:
         lines.append("Model         none in service")
     if model and "training" in model:
         training = model["training"]
         lines.append(
             f"              trained on {training['first_session']} … {training['last_session']}, "
-            f"{training['rows']} rows, by {training['code_version']}"
+            f"{training['rows']} rows"
         )
     lines.append(f"Sessions      {found['sessions']} with a report")
     if last:
         lines.append(f"Last session  {last['session']}: {last['symbols']} symbols scored, {last['held']} held")
-    lines.append("")
-    lines.append("Needs a person" if found["needs_a_person"] else "Nothing needs a person.")
-    lines += [f"  - {line}" for line in found["needs_a_person"]]
+    lines.append(f"Closed        {found['last_closed_session']}, the newest session of the exchange")
+    lines += ["", "Needs a person" if found["needs_a_person"] else "Nothing needs a person."]
+    for need in found["needs_a_person"]:
+        lines += textwrap.wrap(need, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)

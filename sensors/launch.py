@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Final
 
 import dagster as dg
 
@@ -24,46 +25,57 @@ from countersign.steps.reports import session_is_done
 from countersign.storage.journal import champion
 from sensors.jobs import bootstrap_job, daily_job
 
+LOCATION: Final = "countersign"
+"""The code location's name in ``workspace.yaml``."""
+
 Say = Callable[[str], None]
 
 
-def launch(project: Project, first: str, last: str, instance: dg.DagsterInstance, module: str, say: Say) -> bool:
-    """Run every session from ``first`` to ``last`` that is not complete; False where a run failed.
+def launch(
+    project: Project, first: str, last: str, now: datetime, instance: dg.DagsterInstance, module: str, say: Say
+) -> bool:
+    """Run every session from ``first`` to ``last`` that is closed and not complete; False where a run failed.
 
     ``module`` is the one that holds the definitions; ``say`` takes a progress line.
     Raises ``SessionError`` where there is no session in between.
     """
-    sessions = project.calendar.between(max(first, project.first_session), last)
+    daily = project.daily_sessions(now)
+    sessions = [session for session in daily if first <= session <= last]
     if not sessions:
         raise SessionError(
-            f"expected a session of {project.calendar.code} from {project.first_session} on, found none in "
-            f"{first} … {last}: weekends and holidays are no sessions, and earlier ones are history"
+            f"expected a session of {project.calendar.code} that has closed, from first_session "
+            f"({project.first_session}) {'to ' + daily[-1] if daily else 'on'}; found none in {first} … {last}. Name "
+            "others: make run FROM=… TO=…, or SESSION=…"
         )
     if champion(project.journal.read()) is None:
         say("bootstrap_job: load the history, train the first model, put it into service …")
         if not _run(bootstrap_job.name, {}, instance, module, say):
             return False
-    done = [s for s in sessions if session_is_done(project, s)]
-    if done:
-        say(f"{len(done)} of {len(sessions)} sessions are complete already ({done[0]} … {done[-1]}): not run again")
+    done = 0
     for number, session in enumerate(sessions, start=1):
-        if session in done:
+        # Asked anew for each: what was just run again may be what this one was made from.
+        if session_is_done(project, session):
+            done += 1
             continue
         started = time.perf_counter()
         if not _run(daily_job.name, {"dagster/partition": session}, instance, module, say):
             return False
         seconds = time.perf_counter() - started
         say(f"[{number:>3}/{len(sessions)}] {session}  {_summary(project, session)}  {seconds:.1f} s")
+    if done:
+        say(f"{done} of {len(sessions)} sessions ({sessions[0]} … {sessions[-1]}) were complete already: not run again")
     return True
 
 
 def _run(job: str, tags: dict[str, str], instance: dg.DagsterInstance, module: str, say: Say) -> bool:
     # Dagster's console logger would print forty lines a session; the event log has them all the same.
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    # The UI's overview and job pages list the runs of a code location by this tag, which only its daemon sets.
+    shown = {".dagster/repository": f"__repository__@{LOCATION}"}
     target = dg.build_reconstructable_job(
         "sensors.launch", "load_job", reconstructable_kwargs={"module": module, "job": job}
     )
-    with dg.execute_job(target, instance=instance, tags=tags, run_config=quiet) as result:
+    with dg.execute_job(target, instance=instance, tags=tags | shown, run_config=quiet) as result:
         for event in result.all_events:
             if event.is_step_failure:
                 failure = event.step_failure_data.user_failure_data
@@ -92,16 +104,15 @@ def _day(text: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m sensors.launch", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="make run", usage="make run [FROM=DATE] [TO=DATE] [SESSION=DATE]", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--session", type=_day, help="one session, YYYY-MM-DD")
     parser.add_argument("--from", type=_day, dest="first", help="first session")
     parser.add_argument("--to", type=_day, dest="last", help="last session")
     options = parser.parse_args(argv)
-    first, last = options.session or options.first, options.session or options.last
-    if not first or not last or (options.session and (options.first or options.last)):
-        parser.error("name --session, or --from and --to")
-    if first > last:
-        parser.error(f"expected --from before --to, found {first} … {last}: exchange them")
+    if options.session and (options.first or options.last):
+        parser.error("expected one SESSION, or FROM and TO; found both")
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -114,20 +125,26 @@ def main(argv: list[str] | None = None) -> int:
         project = open_project(home, now.date())
         if options.session:
             project.calendar.require_closed(options.session, now)
+        sessions = project.daily_sessions(now) or [project.first_session]
+        first = options.session or options.first or sessions[0]
+        last = options.session or options.last or sessions[-1]
+        if first > last:
+            raise SessionError(f"expected FROM before TO, found {first} … {last}: exchange them")
         with dg.DagsterInstance.get() as instance:
-            if not launch(project, first, last, instance, "definitions", say):
+            if not launch(project, first, last, now, instance, "definitions", say):
                 return 1
     except CountersignError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    done = project.calendar.between(first, last)[-1]
+    done = [session for session in sessions if session <= last][-1]
+    upcoming = [session for session in sessions if session > done][:1]
     text, stored = project.store.read_text("report", done)
     say(f"\n{text}")
     say(f"Report     {stored.location}")
     say(f"Artifacts  {project.store.root}")
-    say(f"Next       make run SESSION={project.calendar.at(done, 1)}")
-    say("           make ui               Dagster on http://127.0.0.1:3000, with these runs")
-    say("           .venv/bin/countersign status")
+    say("Next       make ui, Dagster's pages with these runs; .venv/bin/countersign status")
+    for session in upcoming:
+        say(f"           make run SESSION={session}")
     return 0
 
 

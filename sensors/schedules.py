@@ -39,6 +39,10 @@ def daily_refresh(project: Project) -> dg.ScheduleDefinition:
             return dg.SkipReason(
                 f"{session} is history: the first daily session is {project.first_session} (config/pipeline.yaml)"
             )
+        if project.last_session and session > project.last_session:
+            return dg.SkipReason(
+                f"{session} lies after the last_session, {project.last_session} (config/pipeline.yaml)"
+            )
         return dg.RunRequest(run_key=session, partition_key=session)
 
     return schedule

@@ -152,18 +152,18 @@ def evaluate(forecasts: Forecasts, sessions: np.ndarray, config: ModelConfig) ->
     ``sessions`` are the panel's (datetime64[D]), which ``forecasts.first`` and ``last`` number.
     """
     f = forecasts
-    weights = measures.block_weights(
-        f.session,
+    counts = measures.block_counts(
+        int(f.session.max()) + 1,
         block=config.bootstrap_block_sessions,
         replications=config.bootstrap_replications,
         seed=config.seed,
     )
     table = (
-        _auc(f, weights),
-        _brier_skill(f, weights),
-        _calibration(f, weights),
-        _relative("qlike", weights, [measures.qlike_losses(f.variance, v) for v in _variances(f)]),
-        _relative("volatility_mae", weights, [measures.volatility_errors(f.variance, v) for v in _variances(f)]),
+        _auc(f, counts),
+        _brier_skill(f, counts),
+        _calibration(f, counts),
+        _relative("qlike", f, counts, [measures.qlike_losses(f.variance, v) for v in _variances(f)]),
+        _relative("volatility_mae", f, counts, [measures.volatility_errors(f.variance, v) for v in _variances(f)]),
     )
     held = ~f.approved
     return Evaluation(
@@ -189,46 +189,49 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _auc(f: Forecasts, weights: np.ndarray) -> Measure:
+def _auc(f: Forecasts, counts: np.ndarray) -> Measure:
     model, baseline, naive = (
         measures.auc_score(f.bad_week, p) for p in (f.probability, f.baseline_probability, f.naive_probability)
     )
-    leads = measures.auc_scores(f.bad_week, f.probability, weights) - measures.auc_scores(
-        f.bad_week, f.baseline_probability, weights
+    leads = measures.auc_scores(f.bad_week, f.probability, counts, f.session) - measures.auc_scores(
+        f.bad_week, f.baseline_probability, counts, f.session
     )
     return Measure("auc", model, baseline, naive, model - baseline, *measures.interval(leads))
 
 
-def _brier_skill(f: Forecasts, weights: np.ndarray) -> Measure:
+def _brier_skill(f: Forecasts, counts: np.ndarray) -> Measure:
     """1 - Brier / Brier of the base rate known when forecasting: the naive forecast has skill 0."""
     model, baseline, naive = (
         measures.brier_losses(f.bad_week, p) for p in (f.probability, f.baseline_probability, f.naive_probability)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        leads = (weights @ baseline - weights @ model) / (weights @ naive)
+        sums = [measures.resampled_sums(losses, counts, f.session) for losses in (model, baseline, naive)]
+        leads = (sums[1] - sums[0]) / sums[2]
         model_skill, baseline_skill = (float(1 - loss.mean() / naive.mean()) for loss in (model, baseline))
     low, high = measures.interval(leads)
     return Measure("brier_skill", model_skill, baseline_skill, 0.0, model_skill - baseline_skill, low, high)
 
 
-def _calibration(f: Forecasts, weights: np.ndarray) -> Measure:
+def _calibration(f: Forecasts, counts: np.ndarray) -> Measure:
     model, baseline, naive = (
         measures.calibration_loss(f.bad_week, p) for p in (f.probability, f.baseline_probability, f.naive_probability)
     )
+    every = np.arange(len(f.session))
     leads = np.array(
         [
             measures.calibration_loss(f.bad_week[rows], f.baseline_probability[rows])
             - measures.calibration_loss(f.bad_week[rows], f.probability[rows])
-            for rows in (np.repeat(np.arange(len(w)), w.astype(int)) for w in weights[:_CALIBRATION_REPLICATIONS])
+            for rows in (np.repeat(every, c[f.session]) for c in counts[:_CALIBRATION_REPLICATIONS])
         ]
     )
     return Measure("calibration_error", model, baseline, naive, baseline - model, *measures.interval(leads))
 
 
-def _relative(name: str, weights: np.ndarray, losses: list[np.ndarray]) -> Measure:
+def _relative(name: str, f: Forecasts, counts: np.ndarray, losses: list[np.ndarray]) -> Measure:
     model, baseline, naive = (float(loss.mean()) for loss in losses)
     with np.errstate(invalid="ignore", divide="ignore"):
-        leads = 1 - (weights @ losses[0]) / (weights @ losses[1])
+        sums = [measures.resampled_sums(loss, counts, f.session) for loss in losses[:2]]
+        leads = 1 - sums[0] / sums[1]
     return Measure(name, model, baseline, naive, 1 - model / baseline, *measures.interval(leads))
 
 

@@ -3,7 +3,7 @@
 Belongs here: pure functions of forecasts and outcomes. ``*_loss`` is to be small, ``*_score`` and AUC large. Does
 not belong here: choosing rows, thresholds.
 
-Each takes arrays of one length without NaN and, where it says so, ``weight``: how often each row counts.
+Each takes arrays of one length, without NaN.
 """
 
 from __future__ import annotations
@@ -15,30 +15,40 @@ import numpy as np
 CALIBRATION_BINS: Final = 10
 """Bins of equal mass for the calibration error."""
 
+_WEIGHTS_AT_ONCE: Final = 2**22
+"""Weights of resampled rows that are held at a time: 32 MiB."""
 
-def auc_score(outcome: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None) -> float:
+
+def auc_score(outcome: np.ndarray, score: np.ndarray) -> float:
     """Area under the ROC curve: the chance that a bad one scores above a good one, ties half. NaN for one class.
 
     >>> auc_score(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
     0.75
     """
-    return float(auc_scores(outcome, score, np.ones((1, len(score))) if weight is None else weight[None, :])[0])
+    rows = np.arange(len(score))
+    return float(auc_scores(outcome, score, np.ones((1, len(score))), rows)[0])
 
 
-def auc_scores(outcome: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """``auc_score`` under each row of ``weights`` (replications, rows): sorted once, so cheap to resample."""
+def auc_scores(outcome: np.ndarray, score: np.ndarray, counts: np.ndarray, session: np.ndarray) -> np.ndarray:
+    """``auc_score`` of each replication, in which ``counts`` (replications, sessions) says how often each session
+    counts and ``session`` numbers the session of each row. Scores are sorted once, so that resampling is cheap.
+    """
     if not len(score):
-        return np.full(len(weights), np.nan)
+        return np.full(len(counts), np.nan)
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
     bad = outcome[order] > 0
-    ordered = weights[:, order]
-    bads = np.add.reduceat(np.where(bad, ordered, 0.0), starts, axis=1)
-    goods = np.add.reduceat(np.where(bad, 0.0, ordered), starts, axis=1)
-    below = np.cumsum(goods, axis=1) - goods
-    pairs = bads.sum(axis=1) * goods.sum(axis=1)
-    won = (bads * (below + 0.5 * goods)).sum(axis=1)
-    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    found = []
+    # A few replications at a time: all of them at once would hold replications × rows numbers.
+    for part in np.array_split(counts, -(-counts.shape[0] * len(score) // _WEIGHTS_AT_ONCE)):
+        weights = part[:, session[order]].astype(float)
+        bads = np.add.reduceat(np.where(bad, weights, 0.0), starts, axis=1)
+        goods = np.add.reduceat(np.where(bad, 0.0, weights), starts, axis=1)
+        below = np.cumsum(goods, axis=1) - goods
+        pairs = bads.sum(axis=1) * goods.sum(axis=1)
+        won = (bads * (below + 0.5 * goods)).sum(axis=1)
+        found.append(np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
+    return np.concatenate(found)
 
 
 def brier_losses(outcome: np.ndarray, probability: np.ndarray) -> np.ndarray:
@@ -85,20 +95,27 @@ def calibration_loss(outcome: np.ndarray, probability: np.ndarray, bins: int = C
     return float(np.abs(gaps).sum() / len(probability))
 
 
-def block_weights(session: np.ndarray, *, block: int, replications: int, seed: int) -> np.ndarray:
-    """How often each row counts in each replication of a block bootstrap by date.
+def block_counts(sessions: int, *, block: int, replications: int, seed: int) -> np.ndarray:
+    """How often each of ``sessions`` sessions counts in each replication of a block bootstrap by date.
 
-    ``session`` numbers each row's session from 0. Blocks of ``block`` consecutive sessions are drawn with
-    replacement and wrap around at the end (circular block bootstrap, Politis & Romano 1992), so that symbols of one
-    day, and neighbouring days whose horizons overlap, stay together. Shape (replications, rows).
+    Blocks of ``block`` consecutive sessions are drawn with replacement and wrap around at the end (circular block
+    bootstrap, Politis & Romano 1992), so that symbols of one day, and neighbouring days whose horizons overlap, stay
+    together. Shape (replications, sessions).
     """
-    sessions = int(session.max()) + 1 if len(session) else 0
     rng = np.random.default_rng(seed)
     blocks = -(-sessions // block)
     starts = rng.integers(0, max(sessions, 1), size=(replications, blocks))
     days = (starts[:, :, None] + np.arange(block)).reshape(replications, -1)[:, :sessions] % max(sessions, 1)
-    counts = np.stack([np.bincount(row, minlength=sessions) for row in days])
-    return counts[:, session].astype(float)
+    return np.stack([np.bincount(row, minlength=sessions) for row in days])
+
+
+def resampled_sums(losses: np.ndarray, counts: np.ndarray, session: np.ndarray) -> np.ndarray:
+    """The sum of ``losses`` in each replication; ``counts`` and ``session`` as in ``auc_scores``.
+
+    >>> resampled_sums(np.array([1.0, 2.0, 4.0]), np.array([[1, 1], [0, 2]]), np.array([0, 0, 1])).tolist()
+    [7.0, 8.0]
+    """
+    return counts @ np.bincount(session, weights=losses, minlength=counts.shape[1])
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from countersign.errors import ModelError
+from countersign.errors import JournalError, ModelError
 from countersign.model.scoring import FittedModel
 from countersign.storage.artifacts import ArtifactStore, Stored
 from countersign.storage.codec import Header, encode_document
@@ -38,11 +38,17 @@ def deploy_first(
 
     Safe to repeat at any point: the same bytes again are no new deployment. Raises ``ModelError`` where another
     model is in service: that one stays, and nothing is written. Raises ``JournalError`` where another process deploys
-    at the same time.
+    at the same time, and where the journal of a published model is gone.
     """
     _, sha256 = encode_document(body, Header("model", None, inputs))
     lines = journal.read()
     current = champion(lines)
+    if not lines and store.has("model", None, "json"):
+        # Once a model was published the journal had a line.
+        raise JournalError(
+            f"expected the journal that put {store.location('model', None, 'json')} into service at {journal.path}, "
+            "found none: restore it from a backup, or, to begin anew, move the artifacts folder away"
+        )
     if current and current.sha256 != sha256:
         raise ModelError(
             f"expected no model in service, or the same one; {current.sha256[:12]} is in service and stays. This "

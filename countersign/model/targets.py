@@ -10,6 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from countersign.features import VARIANCE_FLOOR
+
 HORIZON: Final = 5
 """Sessions after D that a score of D is about; a label of D is matured at D + 5."""
 
@@ -24,7 +26,7 @@ _ROUNDING: Final = 1e-12
 class Targets:
     """Outcomes, shape (sessions, symbols), NaN where the horizon is not (or not wholly) observed.
 
-    ``variance`` is the mean daily variance over the horizon; ``bad_week`` is 1.0 or 0.0.
+    ``variance`` is the mean daily variance over the horizon, at least ``VARIANCE_FLOOR``; ``bad_week`` is 1.0 or 0.0.
     """
 
     variance: np.ndarray
@@ -50,4 +52,5 @@ def observed_targets(log_return: np.ndarray, variance: np.ndarray) -> Targets:
         lowest[:usable] = np.minimum.reduce([log_return[rows] for rows in ahead])
     bad = np.where(lowest <= np.log1p(BAD_SESSION) + _ROUNDING, 1.0, 0.0)
     known = ~np.isnan(total) & ~np.isnan(lowest)
-    return Targets(np.where(known, total / HORIZON, np.nan), np.where(known, bad, np.nan))
+    mean = np.maximum(total / HORIZON, VARIANCE_FLOOR)
+    return Targets(np.where(known, mean, np.nan), np.where(known, bad, np.nan))

@@ -59,7 +59,7 @@ class TrainingRows:
     @property
     def matured(self) -> np.ndarray:
         """Mask of rows whose outcome is known."""
-        return ~np.isnan(self.variance) & (self.variance > 0)
+        return ~np.isnan(self.variance)
 
     @property
     def learnable(self) -> np.ndarray:

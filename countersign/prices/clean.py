@@ -22,6 +22,9 @@ RANGE_TOLERANCE: Final = 1e-6
 PRICE_LIMITS: Final = (1e-12, 1e12)
 """Smallest and largest price: what lies beyond is no price in any currency, and would overflow in a ratio."""
 
+SYMBOL_LENGTH: Final = 24
+"""Characters of the longest symbol; an option's has 21."""
+
 _PRICES: Final = ("open", "high", "low", "close")
 
 
@@ -49,13 +52,15 @@ def clean_bars(raw: pd.DataFrame, sessions: np.ndarray) -> Cleaned:
         prices = np.stack([o, h, low, c, raw["adj_close"].to_numpy(dtype=float)])
         unlike = np.any((prices < PRICE_LIMITS[0]) | (prices > PRICE_LIMITS[1]), axis=0)
         negative = raw["volume"].to_numpy(dtype=float) < 0
+    known = {s: 0 < len(s) <= SYMBOL_LENGTH and s.isprintable() for s in raw["symbol"].fillna("").unique()}
+    named = raw["symbol"].fillna("").map(known).to_numpy(dtype=bool)
     values = [name for name in raw.columns if name not in {"date", "symbol"}]
     repeated = raw.duplicated(["date", "symbol", *values], keep="first").to_numpy()
     distinct = raw[~repeated].duplicated(["date", "symbol"], keep=False)
     conflicting = distinct.reindex(raw.index, fill_value=False).to_numpy()
 
     rules: tuple[tuple[str, np.ndarray, str], ...] = (
-        ("symbol", raw["symbol"].fillna("").eq("").to_numpy(), "the row names no symbol"),
+        ("symbol", ~named, f"the row names no symbol of at most {SYMBOL_LENGTH} printable characters"),
         ("session", ~np.isin(day, sessions), "the date is no session of the exchange"),
         ("readable", raw["unreadable"].notna().to_numpy(), "a cell is no finite number"),
         ("complete", np.isnan(prices[:4]).any(axis=0), "open, high, low or close is missing"),

@@ -43,13 +43,15 @@ def with_previous(reply: pd.DataFrame, sessions: np.ndarray) -> pd.DataFrame:
 def session_bars(
     reply: pd.DataFrame, session: str, sessions: np.ndarray, symbols: Sequence[str] | None, uri: str
 ) -> pd.DataFrame:
-    """The rows of ``session`` (table ``PRICES_RAW``), of ``symbols`` where these are named, in the reply's order.
+    """The rows of ``session`` (table ``PRICES_RAW``), of ``symbols`` where these are named, by date and symbol.
 
-    Raises ``SourceError`` where the reply has no bar of that session.
+    Bars dated on days between the session before and this one belong to no session: they come along, so that cleaning
+    rejects them with a reason. Raises ``SourceError`` where the reply has no bar of that session.
     """
     bars = with_previous(of_symbols(reply, symbols), sessions)
-    bars = bars[bars["date"] == session]
-    if bars.empty:
+    previous = str(sessions[np.searchsorted(sessions, np.datetime64(session, "D")) - 1])
+    bars = bars[(bars["date"] > previous) & (bars["date"] <= session)]
+    if not (bars["date"] == session).any():
         raise SourceError(
             f"{uri}: expected bars of session {session}, found none"
             + (f" of the {len(symbols)} configured symbols" if symbols is not None else "")
@@ -57,7 +59,7 @@ def session_bars(
             + (f", of {reply['date'].min()} … {reply['date'].max()}" if len(reply) else "")
             + "). Check that the source has delivered that session, then run it again"
         )
-    return bars.reset_index(drop=True)
+    return bars.sort_values(["date", "symbol"], kind="stable").reset_index(drop=True)
 
 
 def of_symbols(reply: pd.DataFrame, symbols: Sequence[str] | None) -> pd.DataFrame:

@@ -19,9 +19,14 @@ from countersign.tables import PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED
 
 HISTORY: Final = "history/prices"
 """All sessions before the first daily one, Parquet."""
-RECENT: Final = "history/recent"
-"""The last ``LOOKBACK`` sessions of it: what a daily session reads, so that its cost does not grow with history."""
 HISTORY_REJECTED: Final = "history/rejected"
+
+
+def recent_history(project: Project) -> str:
+    """The artifact with the last ``LOOKBACK`` sessions of it: all that daily sessions read of the history, whatever
+    its length. Named by the first daily session, so that one which was moved does not leave a gap unnoticed.
+    """
+    return f"history/before_{project.first_session}"
 
 
 def load_history(project: Project, now: datetime) -> Made:
@@ -49,7 +54,9 @@ def load_history(project: Project, now: datetime) -> Made:
     source = {"source": project.source.uri}
     stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
     recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, LOOKBACK)[0])]
-    project.store.write_table(RECENT, None, recent, PRICES_CLEAN, {HISTORY: stored.sha256}, form="parquet")
+    project.store.write_table(
+        recent_history(project), None, recent, PRICES_CLEAN, {HISTORY: stored.sha256}, form="parquet"
+    )
     project.store.write_table(HISTORY_REJECTED, None, cleaned.rejected, PRICES_REJECTED, source, form="json")
     numbers: Numbers = {
         "rows": len(cleaned.bars),
@@ -84,7 +91,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
         verdicts = checks.require(
             f"prices_raw of {session}",
             f"Correct {uri}, then run the session again",
-            checks.bars_arrived(raw, session),
+            checks.bars_arrived(raw, session, calendar.at(session, -1)),
             checks.previous_close_known(raw),
         )
         stored = project.store.write_table("prices_raw", session, raw, PRICES_RAW, {"source": uri})
@@ -99,7 +106,9 @@ def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
     for session in sessions:
         raw = store.read_table("prices_raw", session, PRICES_RAW)
         checks.require(
-            f"prices_raw of {session}", again("prices_raw", session), checks.bars_arrived(raw.frame, session)
+            f"prices_raw of {session}",
+            again("prices_raw", session),
+            checks.bars_arrived(raw.frame, session, project.calendar.at(session, -1)),
         )
         cleaned = clean_bars(raw.frame, project.calendar.dates)
         symbols = cleaned.bars["symbol"].tolist()
@@ -131,7 +140,7 @@ def symbols_before(project: Project, session: str) -> list[str] | None:
         if not store.has("prices_clean", before):
             return None
         return store.read_table("prices_clean", before, PRICES_CLEAN, ("symbol",)).frame["symbol"].tolist()
-    if not store.has(RECENT, None, "parquet"):
+    if not store.has(recent_history(project), None, "parquet"):
         return None
-    recent = store.read_table(RECENT, None, PRICES_CLEAN, ("date", "symbol"), form="parquet").frame
+    recent = store.read_table(recent_history(project), None, PRICES_CLEAN, ("date", "symbol"), form="parquet").frame
     return recent["symbol"][recent["date"].astype(str) == before].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -32,14 +33,14 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         )
         clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date", "symbol"))
         rejected = store.read_table("prices_rejected", session, PRICES_REJECTED)
-        matured, matured_inputs = _matured(project, session)
+        matured = _matured(project, session)
         words = _commentary(project, session)
         before = symbols_before(project, session)
         text = report_text(
             ReportFacts(
                 session=session,
                 calendar=calendar.code,
-                horizon_end=calendar.at(session, HORIZON),
+                horizon_end=calendar.after(session, HORIZON),
                 source=project.source.uri,
                 clean=clean.frame,
                 rejected=rejected.frame,
@@ -52,18 +53,12 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
                 training=service.document["training"],
                 evaluation=service.document["evaluation"],
                 cutoff=service.model.cutoff,
+                stale=_stale(project, session),
                 commentary=words,
             )
         )
-        inputs = {
-            "prices_clean": clean.stored.sha256,
-            "prices_rejected": rejected.stored.sha256,
-            "scores": scores.stored.sha256,
-            "model": service.champion.sha256,
-            **matured_inputs,
-        }
         verdict = checks.report_complete(text, scores.frame["symbol"])
-        stored = store.write_text("report", session, text, inputs)
+        stored = store.write_text("report", session, text, _inputs(project, session, service.champion.sha256, words))
         numbers: Numbers = {
             "lines": stored.rows,
             "commentary": "none" if words is None else str(project.commentary(session)),
@@ -85,43 +80,68 @@ def _commentary(project: Project, session: str) -> str | None:
         ) from error
 
 
-def _matured(project: Project, session: str) -> tuple[Matured | None, dict[str, str]]:
-    """What came of the scores whose horizon ended with ``session``; None before there are any."""
+def _matured(project: Project, session: str) -> Matured | None:
+    """What came of the scores whose horizon ended with ``session``; None where there are none."""
     scored = project.calendar.at(session, -HORIZON)
-    if scored < project.first_session or not project.store.has("scores", scored):
-        return None, {}
-    scores = project.store.read_table("scores", scored, SCORES)
+    if not _was_scored(project, scored):
+        return None
     days = project.calendar.between(scored, session)
-    tables = [project.store.read_table("prices_clean", day, PRICES_CLEAN, PANEL_COLUMNS) for day in days]
-    panel = Panel.from_bars(pd.concat([t.frame for t in tables]), np.array(days, dtype="datetime64[D]"))
+    there = [day for day in days if project.store.has("prices_clean", day)]
+    bars = [project.store.read_table("prices_clean", day, PRICES_CLEAN, PANEL_COLUMNS).frame for day in there]
+    panel = Panel.from_bars(pd.concat(bars), np.array(days, dtype="datetime64[D]"))
     targets = observed_targets(panel.log_return, panel.variance)
     came = pd.DataFrame(
         {"symbol": panel.symbols, "came_volatility": np.sqrt(targets.variance[0]), "bad_week": targets.bad_week[0]}
     )
-    table = scores.frame.merge(came, on="symbol", how="left")
-    inputs = {
-        "matured_scores": scores.stored.sha256,
-        "matured_bars": combined_digest([t.stored.sha256 for t in tables]),
-    }
-    return Matured(scored, table), inputs
+    return Matured(
+        scored, project.store.read_table("scores", scored, SCORES).frame.merge(came, on="symbol", how="left")
+    )
+
+
+def _was_scored(project: Project, session: str) -> bool:
+    return session >= project.first_session and project.store.has("scores", session)
+
+
+def _inputs(project: Project, session: str, model: str, commentary: str | None) -> dict[str, str]:
+    """The digest of everything that a report is made from, as it is now."""
+    store, scored = project.store, project.calendar.at(session, -HORIZON)
+    found = {name: store.digest(name, session) for name in ("prices_clean", "prices_rejected", "scores")}
+    if _was_scored(project, scored):
+        days = [day for day in project.calendar.between(scored, session) if store.has("prices_clean", day)]
+        found["matured_scores"] = store.digest("scores", scored)
+        found["matured_bars"] = combined_digest([store.digest("prices_clean", day) for day in days])
+    if commentary is not None:
+        found["commentary"] = hashlib.sha256(commentary.encode()).hexdigest()
+    return {**found, "model": model}
+
+
+def _stale(project: Project, session: str) -> str | None:
+    """Which link of the chain from bars to scores was not made from what is there now, in words; None for a whole one.
+
+    Raises ``ArtifactError`` where a link is missing or damaged.
+    """
+    store = project.store
+    clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date",)).stored
+    features = store.read_table("features", session, FEATURE_TABLE, ("date",)).stored
+    scores = store.read_table("scores", session, SCORES, ("date",)).stored
+    made_from = {name: store.digest(name, session) for name in ("prices_raw", "prices_rejected")}
+    if dict(clean.inputs) != made_from:
+        return "prices_clean was made from other raw bars than are there now."
+    if features.inputs["prices_clean"] != bars_digest(project, session):
+        return "features were made from other bars than are there now."
+    if scores.inputs["features"] != features.sha256:
+        return "scores were made from other features than are there now."
+    return None
 
 
 def session_is_done(project: Project, session: str) -> bool:
     """Whether the whole chain of ``session`` is there, whole, and made from one another: nothing is left to do."""
-    store = project.store
     try:
-        raw = store.digest("prices_raw", session)
-        rejected = store.digest("prices_rejected", session)
-        clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date",)).stored
-        features = store.read_table("features", session, FEATURE_TABLE, ("date",)).stored
-        scores = store.read_table("scores", session, SCORES, ("date",)).stored
-        _, report = store.read_text("report", session)
-        bars = bars_digest(project, session)
-    except ArtifactError:
+        stale = _stale(project, session)
+        _, report = project.store.read_text("report", session)
+        words = _commentary(project, session)
+        # Another model in service does not make a session undone: its scores were said by the one of that day.
+        found = _inputs(project, session, report.inputs["model"], words)
+    except (ArtifactError, QualityError):
         return False
-    return (
-        (clean.inputs["prices_raw"], clean.inputs["prices_rejected"]) == (raw, rejected)
-        and features.inputs["prices_clean"] == bars
-        and scores.inputs["features"] == features.sha256
-        and scores.sha256.startswith(report.inputs["scores"])
-    )
+    return stale is None and {name: digest[:16] for name, digest in found.items()} == dict(report.inputs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from countersign import checks
-from countersign.errors import ArtifactError
+from countersign.errors import ArtifactError, ModelError
 from countersign.features import FEATURES, LOOKBACK, FeatureMatrix, compute_features
 from countersign.model.registry import load_champion
 from countersign.model.scoring import Scores, score
@@ -17,7 +17,7 @@ from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
 from countersign.report import scores_preview
 from countersign.steps.made import Made, Numbers, again
-from countersign.steps.prices import RECENT
+from countersign.steps.prices import recent_history
 from countersign.storage.artifacts import Table
 from countersign.storage.codec import combined_digest
 from countersign.tables import FEATURE_TABLE, PRICES_CLEAN, PRICES_REJECTED, SCORES, conform
@@ -43,7 +43,7 @@ def feature_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made
             checks.history_sufficient(table),
         )
         read = project.calendar.lookback(session, LOOKBACK)
-        inputs = {"prices_clean": combined_digest([window.digests[s] for s in read])}
+        inputs = {"prices_clean": combined_digest([window.digests.get(s, "") for s in read])}
         stored = project.store.write_table("features", session, table, FEATURE_TABLE, inputs)
         numbers: Numbers = {
             "rows": len(table),
@@ -56,7 +56,13 @@ def feature_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made
 def score_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
     """``scores``: every symbol scored by the champion, with numpy alone."""
     service = load_champion(project.store, project.journal)
+    learned_to = service.document["training"]["last_session"]
     for session in sessions:
+        if session <= learned_to:
+            raise ModelError(
+                f"expected a session after {learned_to}, to which the model in service was trained, found {session}: "
+                "scoring it would look ahead. Set first_session back to a later one in config/pipeline.yaml"
+            )
         features = project.store.read_table("features", session, FEATURE_TABLE)
         table = features.frame
         checks.require(f"features of {session}", again("features", session), checks.features_computed(table))
@@ -109,17 +115,18 @@ def _read_window(project: Project, sessions: Sequence[str]) -> _Window:
     needed = sorted(
         {*project.calendar.lookback(sessions[0], LOOKBACK), *project.calendar.between(sessions[0], sessions[-1])}
     )
-    daily = [s for s in needed if s >= first]
+    daily = [s for s in needed if s >= first and s not in project.missing_sessions]
     missing = [s for s in daily if not store.has("prices_clean", s)]
     if missing:
         raise ArtifactError(
-            f"features of {sessions[0]} need prices_clean of the {LOOKBACK} sessions up to it; {len(missing)} are not "
-            f"there ({missing[0]} … {missing[-1]}). Make them with: dagster asset materialize -m definitions "
-            f"--select 'prices_raw*' --partition-range {missing[0]}...{sessions[-1]}"
+            f"features of {sessions[0]} need prices_clean of the {LOOKBACK} sessions up to it; of these there is none "
+            f"for {_span(missing)}. Make them with: dagster asset materialize -m definitions "
+            f"--select 'prices_raw*' --partition-range {missing[0]}...{sessions[-1]}. What the source will never "
+            "deliver, name in missing_sessions in config/pipeline.yaml"
         )
     tables: dict[str, Table] = {}
     if needed[0] < first:
-        recent = store.read_table(RECENT, None, PRICES_CLEAN, PANEL_COLUMNS, form="parquet")
+        recent = store.read_table(recent_history(project), None, PRICES_CLEAN, PANEL_COLUMNS, form="parquet")
         frame = recent.frame[recent.frame["date"] >= pd.Timestamp(needed[0])]
         tables |= {s: Table(recent.stored, frame.iloc[:0]) for s in needed if s < first}
         tables[needed[0]] = Table(recent.stored, frame)
@@ -129,12 +136,19 @@ def _read_window(project: Project, sessions: Sequence[str]) -> _Window:
     )
 
 
+def _span(sessions: Sequence[str]) -> str:
+    return sessions[0] if len(sessions) == 1 else f"{len(sessions)} sessions, {sessions[0]} … {sessions[-1]}"
+
+
 def bars_digest(project: Project, session: str) -> str:
     """The digest of the bars, as they are now, that features of ``session`` are made from."""
     store, first = project.store, project.first_session
     read = project.calendar.lookback(session, LOOKBACK)
-    recent = store.digest(RECENT, None, "parquet") if read[0] < first else ""
-    return combined_digest([recent if s < first else store.digest("prices_clean", s) for s in read])
+    recent = store.digest(recent_history(project), None, "parquet") if read[0] < first else ""
+    absent = project.missing_sessions
+    return combined_digest(
+        [recent if s < first else "" if s in absent else store.digest("prices_clean", s) for s in read]
+    )
 
 
 def _require_clean(project: Project, panel: Panel, row: int) -> None:

@@ -6,6 +6,7 @@ who may deploy a model (``journal``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,8 +155,10 @@ class ArtifactStore:
         if "://" in folder:
             filesystem = _filesystem(folder)
             found = filesystem.ls(folder, detail=False) if filesystem.exists(folder) else []
-            return sorted(str(p).rstrip("/").rsplit("/", 1)[-1] for p in found)
-        return sorted(p.name for p in Path(folder).iterdir()) if Path(folder).is_dir() else []
+        else:
+            found = list(Path(folder).iterdir()) if Path(folder).is_dir() else []
+        names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+        return sorted(name for name in names if re.fullmatch(r"\d{4}-\d{2}-\d{2}", name))
 
     def _put(self, path: str, header: Header, suffix: str, data: bytes, digest: str) -> Stored:
         stored = self._stored(path, header, suffix, digest)
@@ -178,6 +181,8 @@ class ArtifactStore:
             data = _filesystem(location).cat_file(location) if "://" in location else Path(location).read_bytes()
         except FileNotFoundError as error:
             raise ArtifactError(f"{what} is not there yet (looked at {location}). {remedy}") from error
+        except OSError as error:
+            raise ArtifactError(f"{what} at {location} cannot be read: {error.strerror or error}. {remedy}") from error
         try:
             yield data, codec.verify_text(data) if suffix == "txt" else codec.verify(data)
         except ArtifactError as error:
@@ -192,11 +197,7 @@ def _filesystem(location: str) -> Any:
 
 def _remedy(name: str, partition: str | None) -> str:
     """What to type to have the artifact made again."""
-    asset = {
-        "prices_rejected": "prices_clean",
-        "history/prices": "price_history",
-        "history/recent": "price_history",
-        "history/rejected": "price_history",
-    }.get(name, "model" if name.startswith("model") else name)
+    group = {"history": "price_history", "models": "model", "prices_rejected": "prices_clean"}
+    asset = group.get(name.split("/")[0], name)
     where = f" --partition {partition}" if partition else ""
     return f"Make it with: dagster asset materialize -m definitions --select {asset}{where}"

@@ -4,8 +4,8 @@ Belongs here: reading, appending, the hash chain, and ``champion`` as a pure fun
 here: who decides, and the models' bytes (``artifacts``).
 
 Each line is canonical JSON with the SHA-256 of the rest of itself and that of the line before, so that a changed,
-removed or reordered line is found. A last line without its end (a crash while it was written) never happened. What the
-file alone cannot show is that whole lines are missing at its end.
+removed or reordered line is found. A last line that was cut short (a crash while it was written) never happened; one
+that lacks nothing but its newline did. What the file alone cannot show is that whole lines are missing at its end.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Journal:
             )
             with self.path.open("ab") as file:
                 file.truncate(size)
-                file.write(json_bytes(entry) + b"\n")
+                ended = not lines or self.path.read_bytes()[size - 1 : size] == b"\n"
+                file.write((b"" if ended else b"\n") + json_bytes(entry) + b"\n")
                 file.flush()
                 reached(f"journal: {event} written")
                 os.fsync(file.fileno())
@@ -81,6 +82,8 @@ class Journal:
     def _read(self) -> tuple[list[dict[str, Any]], int]:
         data = self.path.read_bytes() if self.path.exists() else b""
         *whole, torn = data.split(b"\n")
+        if _entry(torn):
+            whole, torn = [*whole, torn], b""
         lines: list[dict[str, Any]] = []
         for number, line in enumerate(whole, start=1):
             entry = _entry(line)

@@ -135,7 +135,7 @@ def test_a_history_killed_at_any_write_is_whole_and_mended_by_loading_it_again(
     # A bar of the last 63 sessions is broken now: it leaves the history and is rejected.
     change_bar(empty_home, "2008-08-28,MSFT,", 2, "-1")
     written, points = kill_everywhere(runner, empty_home, "history", tmp_path)
-    assert written == {"history/prices.parquet", "history/recent.parquet", "history/rejected.json"}
+    assert written == {"history/prices.parquet", "history/before_2008-09-02.parquet", "history/rejected.json"}
     assert set(points) == points_of(written)
 
 

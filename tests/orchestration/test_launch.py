@@ -56,35 +56,35 @@ def sqlite(dagster_home: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def test_the_launcher_runs_what_is_missing_and_does_no_work_twice(
-    project: Project, module: str, sqlite: dg.DagsterInstance
+    project: Project, module: str, sqlite: dg.DagsterInstance, now: datetime
 ) -> None:
     said: list[str] = []
-    assert launch(project, "2008-09-01", "2008-09-03", sqlite, module, said.append)
+    assert launch(project, "2008-09-01", "2008-09-03", now, sqlite, module, said.append)
     assert [line.split("  ")[1] for line in said] == ["1/2] 2008-09-02", "2/2] 2008-09-03"]
     assert all("symbols approved" in line for line in said)
     before = files(project.home / "artifacts")
 
     said.clear()
-    assert launch(project, "2008-09-01", "2008-09-03", sqlite, module, said.append)
+    assert launch(project, "2008-09-01", "2008-09-03", now, sqlite, module, said.append)
     assert said == ["2 of 2 sessions are complete already (2008-09-02 … 2008-09-03): not run again"]
     assert sqlite.get_runs_count() == 2
     assert files(project.home / "artifacts") == before
 
     said.clear()
-    assert launch(project, "2008-09-02", "2008-09-04", sqlite, module, said.append)
+    assert launch(project, "2008-09-02", "2008-09-04", now, sqlite, module, said.append)
     assert said[0] == "2 of 3 sessions are complete already (2008-09-02 … 2008-09-03): not run again"
     assert said[1].startswith("[  3/3] 2008-09-04  ")
     assert sqlite.get_runs_count() == 3
 
 
 def test_a_run_that_fails_stops_the_launcher_with_one_line_that_says_why(
-    project: Project, module: str, ephemeral: dg.DagsterInstance
+    project: Project, module: str, ephemeral: dg.DagsterInstance, now: datetime
 ) -> None:
     path = project.home / "data" / "sample" / "prices.csv.gz"
     prices = pd.read_csv(path, dtype=str)
     prices[prices["date"] != "2008-09-03"].to_csv(path, index=False)
     said: list[str] = []
-    assert not launch(project, "2008-09-02", "2008-09-04", ephemeral, module, said.append)
+    assert not launch(project, "2008-09-02", "2008-09-04", now, ephemeral, module, said.append)
     assert len(said) == 2
     assert said[1].startswith(
         "daily_job of 2008-09-03 failed at prices_raw: data/sample/prices.csv.gz: expected bars of session 2008-09-03"

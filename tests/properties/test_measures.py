@@ -85,11 +85,11 @@ def test_auc_is_scikit_learns_ties_included(rows: list[tuple[int, float]]) -> No
 
 @steady
 @given(rows=forecasts, data=st.data())
-def test_a_weight_counts_a_row_as_often_as_it_says(rows: list[tuple[int, float]], data: st.DataObject) -> None:
+def test_a_session_counts_as_often_as_a_replication_drew_it(rows: list[tuple[int, float]], data: st.DataObject) -> None:
     outcome, probability = arrays(rows)
     weight = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows))))
     repeated = measures.auc_score(np.repeat(outcome, weight), np.repeat(probability, weight))
-    found = measures.auc_score(outcome, probability, weight.astype(float))
+    (found,) = measures.auc_scores(outcome, probability, weight[None, :], np.arange(len(rows)))
     assert found == pytest.approx(repeated, abs=1e-12, nan_ok=True)
 
 
@@ -130,21 +130,15 @@ def test_qlike_does_not_depend_on_the_unit_of_variance(rows: list[tuple[float, f
 
 @steady
 @given(
-    per_day=st.lists(st.integers(0, 4), min_size=1, max_size=50),
+    sessions=st.integers(1, 50),
     block=st.integers(1, 30),
     replications=st.integers(1, 12),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_a_bootstrap_draws_whole_days_as_many_as_there_are_and_the_same_ones_again(
-    per_day: list[int], block: int, replications: int, seed: int
-) -> None:
-    # The last day has a row, as forecasts do: they number their sessions by the last one that was scored.
-    session = np.repeat(np.arange(len(per_day)), [*per_day[:-1], 1])
-    weights = measures.block_weights(session, block=block, replications=replications, seed=seed)
-    again = measures.block_weights(np.arange(len(per_day)), block=block, replications=replications, seed=seed)
-    assert weights.shape == (replications, len(session))
-    assert again.sum(axis=1).tolist() == [len(per_day)] * replications
-    np.testing.assert_array_equal(weights, again[:, session])
+def test_a_bootstrap_draws_as_many_days_as_there_are(sessions: int, block: int, replications: int, seed: int) -> None:
+    counts = measures.block_counts(sessions, block=block, replications=replications, seed=seed)
+    assert counts.min() >= 0
+    assert counts.sum(axis=1).tolist() == [sessions] * replications
 
 
 @steady

@@ -23,6 +23,8 @@ def raw(*dates: str, prev_close: float = 10.0, unreadable: str | None = None) ->
             "date": list(dates),
             "symbol": [f"S{i}" for i in range(len(dates))],
             "prev_close": prev_close,
+            "adj_close": NAN,
+            "prev_adj_close": NAN,
             "unreadable": unreadable,
         }
     )
@@ -58,22 +60,36 @@ def measure(lead: float, low: float, high: float) -> Measure:
 
 
 def test_bars_of_the_session_alone_pass() -> None:
-    result = checks.bars_arrived(raw("2008-09-15", "2008-09-15"), "2008-09-15")
+    result = checks.bars_arrived(raw("2008-09-15", "2008-09-15"), "2008-09-15", "2008-09-12")
     assert (result.status, result.refuses) == ("pass", False)
     assert result.sentence == "2 bars of 2 symbols arrived for 2008-09-15"
 
 
 @pytest.mark.parametrize(
-    ("bars", "named"), [(raw(), "no bar"), (raw("2008-09-15", "2008-09-12"), "2008-09-12")], ids=["none", "a stray"]
+    ("bars", "named"),
+    [
+        (raw(), "no bar"),
+        (raw("2008-09-14"), "no bar"),
+        (raw("2008-09-15", "2008-09-12"), "2008-09-12"),
+        (raw("2008-09-15", "2008-09-16"), "2008-09-16"),
+    ],
+    ids=["none", "a weekend's alone", "one of the session before", "one of the session after"],
 )
 def test_no_bar_or_a_bar_of_another_session_refuses_the_session(bars: pd.DataFrame, named: str) -> None:
-    result = checks.bars_arrived(bars, "2008-09-15")
+    result = checks.bars_arrived(bars, "2008-09-15", "2008-09-12")
     assert result.refuses
     assert named in result.sentence
 
 
 def test_cells_that_could_not_be_read_are_counted() -> None:
-    assert checks.bars_arrived(raw("2008-09-15", unreadable="open='x'"), "2008-09-15").numbers["unreadable_rows"] == 1
+    found = checks.bars_arrived(raw("2008-09-15", unreadable="open='x'"), "2008-09-15", "2008-09-12")
+    assert found.numbers["unreadable_rows"] == 1
+
+
+def test_a_bar_dated_on_a_weekend_is_told_of_and_left_to_cleaning() -> None:
+    found = checks.bars_arrived(raw("2008-09-15", "2008-09-14"), "2008-09-15", "2008-09-12")
+    assert found.status == "pass"
+    assert "1 dated on days that are no session" in found.sentence
 
 
 def test_a_bar_without_its_session_before_is_named_and_stops_nothing() -> None:
@@ -94,7 +110,7 @@ def test_more_rejected_rows_than_the_limit_or_none_kept_refuse_the_session(kept:
 
 def test_rejected_rows_are_shown_with_their_rule_but_not_without_end() -> None:
     result = checks.rejected_share(90, rejected(30), 0.5)
-    assert "range 30" in result.sentence
+    assert "30 broke the rule 'range' (such as IBM: high 1, low 2)" in result.sentence
     assert len(result.examples) == checks.EXAMPLES
     assert result.examples[0]["reason"] == "high 1, low 2"
 
@@ -115,8 +131,25 @@ def test_a_new_symbol_is_named_and_passes() -> None:
     assert "new: FB" in result.sentence
 
 
-def test_without_a_session_before_nothing_is_said_of_missing_symbols() -> None:
-    assert checks.symbols_complete(["AAPL"], None, 0.2).status == "insufficient"
+@pytest.mark.parametrize("before", [None, []])
+def test_without_a_session_before_nothing_is_said_of_missing_symbols(before: list[str] | None) -> None:
+    assert checks.symbols_complete(["AAPL"], before, 0.2).status == "insufficient"
+
+
+def test_an_adjusted_close_without_the_one_before_gives_no_return_and_is_named() -> None:
+    result = checks.previous_close_known(raw("2008-09-15", prev_close=10.0).assign(adj_close=5.0))
+    assert result.status == "fail"
+    assert "S0" in result.sentence
+
+
+def test_where_no_symbol_has_enough_history_there_is_too_little_to_judge_features_by() -> None:
+    result = checks.features_computed(features(3, 12, skew_63=NAN))
+    assert (result.status, result.refuses) == ("insufficient", False)
+
+
+def test_a_history_of_a_few_sessions_is_too_little_to_call_complete() -> None:
+    assert checks.history_complete([], MIN_HISTORY - 1, 0.05).status == "insufficient"
+    assert checks.history_complete([], MIN_HISTORY, 0.05).status == "pass"
 
 
 def test_an_infinite_feature_refuses_the_session() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from countersign import checks
 from countersign.model.registry import BOOTSTRAP
+from countersign.prices.clean import SYMBOL_LENGTH
 from countersign.report import WIDTH, Matured, ReportFacts, report_text, scores_preview
 from countersign.tables import PRICES_REJECTED, empty_table
 
@@ -59,6 +60,7 @@ def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
             "bad_rate_held": None,
         },
         cutoff=0.2,
+        stale=None,
         commentary=None,
     )
     return replace(quiet, **changes)
@@ -97,7 +99,7 @@ def test_the_riskiest_symbol_comes_first_with_what_the_model_and_the_baseline_sa
     ids=["one", "one over the table", "long names", "hyphens", "spaces"],
 )
 def test_every_symbol_is_named_within_80_columns_however_many_there_are(symbols: list[str]) -> None:
-    symbols = [symbol[:19] for symbol in symbols]
+    symbols = [symbol[:SYMBOL_LENGTH] for symbol in symbols]
     table = scored(symbols, fallback_reason="short history: 3 of 60 sessions")
     matured = Matured("2008-09-08", table.assign(came_volatility=0.5, bad_week=1.0))
     text = report_text(facts(symbols, scores=table, matured=matured, missing=symbols))
@@ -140,6 +142,11 @@ def test_a_model_that_nobody_signed_is_said_to_be_unsigned_and_a_signed_one_name
     assert "without a signature" in section(unsigned, "NEEDS A PERSON")
     assert "without a signature" in section(unsigned, "MODEL")
     assert "in service by decision dddddddddddd." in section(report_text(facts()), "MODEL")
+
+
+def test_scores_made_from_older_bars_need_a_person() -> None:
+    person = section(report_text(facts(stale="features were made from other bars.")), "NEEDS A PERSON")
+    assert "features were made from other bars. Run the session again from there." in person
 
 
 def test_scores_by_a_model_that_left_service_need_a_person() -> None:

@@ -11,11 +11,12 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from countersign.model.measures import (
     auc_score,
     auc_scores,
-    block_weights,
+    block_counts,
     brier_losses,
     calibration_loss,
     interval,
     qlike_losses,
+    resampled_sums,
     volatility_errors,
 )
 
@@ -39,13 +40,30 @@ def test_auc_under_weights_is_scikit_learns() -> None:
     outcome, score = rng.integers(0, 2, 300), rng.integers(0, 20, 300) / 20
     weights = rng.uniform(0.1, 3, (4, 300))
     expected = [roc_auc_score(outcome, score, sample_weight=w) for w in weights]
-    np.testing.assert_allclose(auc_scores(outcome, score, weights), expected, rtol=1e-12)
-    assert auc_score(outcome, score, weights[2]) == pytest.approx(expected[2], rel=1e-12)
+    np.testing.assert_allclose(auc_scores(outcome, score, weights, np.arange(300)), expected, rtol=1e-12)
+
+
+def test_auc_of_many_replications_is_that_of_each_with_its_sessions_repeated() -> None:
+    rng = np.random.default_rng(2)
+    session = np.repeat(np.arange(100), 1000)
+    outcome, score = rng.integers(0, 2, len(session)), rng.integers(0, 50, len(session)) / 50
+    # So many that they are not all held at once.
+    counts = block_counts(100, block=10, replications=90, seed=1)
+    found = auc_scores(outcome, score, counts, session)
+    for replication in (0, 41, 42, 89):
+        rows = np.repeat(np.arange(len(session)), counts[replication, session])
+        assert found[replication] == pytest.approx(auc_score(outcome[rows], score[rows]), rel=1e-12)
+
+
+def test_resampled_sums_are_those_of_the_repeated_rows() -> None:
+    session, losses = np.array([0, 0, 1, 3]), np.array([1.0, 2.0, 4.0, 8.0])
+    found = resampled_sums(losses, np.array([[1, 1, 1, 1], [0, 3, 5, 1], [4, 0, 0, 0]]), session)
+    assert found.tolist() == [15.0, 20.0, 12.0]
 
 
 def test_a_replication_that_drew_no_bad_week_has_no_auc_and_leaves_the_others_alone() -> None:
     outcome, score = np.array([1, 0, 0]), np.array([0.9, 0.2, 0.95])
-    found = auc_scores(outcome, score, np.array([[0.0, 1.0, 2.0], [1.0, 1.0, 1.0]]))
+    found = auc_scores(outcome, score, np.array([[0, 1, 2], [1, 1, 1]]), np.arange(3))
     assert np.isnan(found[0])
     assert found[1] == 0.5
 
@@ -117,46 +135,35 @@ def test_the_error_of_volatility_is_in_the_unit_of_volatility() -> None:
 
 @pytest.mark.parametrize(("sessions", "block"), [(1, 5), (20, 5), (23, 5), (23, 40), (250, 21)])
 def test_each_replication_draws_as_many_sessions_as_there_are(sessions: int, block: int) -> None:
-    weights = block_weights(np.arange(sessions), block=block, replications=30, seed=7)
-    assert weights.shape == (30, sessions)
-    assert (weights >= 0).all()
-    assert (weights == weights.round()).all()
-    assert weights.sum(axis=1).tolist() == [sessions] * 30
-
-
-def test_all_symbols_of_a_session_are_drawn_together() -> None:
-    session = np.array([0, 0, 1, 2, 2, 2, 3, 5, 5])
-    weights = block_weights(session, block=2, replications=50, seed=3)
-    for number in np.unique(session):
-        rows = weights[:, session == number]
-        assert (rows == rows[:, :1]).all()
-    assert len(np.unique(weights, axis=0)) > 1
+    counts = block_counts(sessions, block=block, replications=30, seed=7)
+    assert counts.shape == (30, sessions)
+    assert (counts >= 0).all()
+    assert counts.sum(axis=1).tolist() == [sessions] * 30
 
 
 def test_neighbouring_sessions_are_drawn_as_a_block_that_wraps_around_at_the_end() -> None:
     sessions, block = 40, 10
-    weights = block_weights(np.arange(sessions), block=block, replications=200, seed=11)
-    # Four blocks of ten begin anywhere: each start and each end is one step of the weights, and there are no others.
-    steps = np.abs(np.diff(np.c_[weights, weights[:, :1]], axis=1)).sum(axis=1)
+    counts = block_counts(sessions, block=block, replications=200, seed=11)
+    # Four blocks of ten begin anywhere: each start and each end is one step of the counts, and there are no others.
+    steps = np.abs(np.diff(np.c_[counts, counts[:, :1]], axis=1)).sum(axis=1)
     assert (steps <= 2 * sessions / block).all()
     assert steps.max() > 0
     # Every session has the same chance, the first and the last one too.
-    np.testing.assert_allclose(weights.mean(axis=0), 1.0, atol=0.35)
+    np.testing.assert_allclose(counts.mean(axis=0), 1.0, atol=0.35)
 
 
 def test_a_block_as_long_as_the_history_draws_each_session_once() -> None:
-    assert (block_weights(np.arange(12), block=12, replications=20, seed=1) == 1).all()
+    assert (block_counts(12, block=12, replications=20, seed=1) == 1).all()
 
 
 def test_the_same_seed_draws_the_same_weights_and_another_seed_others() -> None:
-    session = np.repeat(np.arange(60), 3)
-    one, again, other = (block_weights(session, block=5, replications=10, seed=s) for s in (1, 1, 2))
+    one, again, other = (block_counts(60, block=5, replications=10, seed=s) for s in (1, 1, 2))
     assert (one == again).all()
     assert (one != other).any()
 
 
-def test_without_rows_there_is_nothing_to_draw() -> None:
-    assert block_weights(np.array([], dtype=int), block=5, replications=4, seed=1).shape == (4, 0)
+def test_without_sessions_there_is_nothing_to_draw() -> None:
+    assert block_counts(0, block=5, replications=4, seed=1).shape == (4, 0)
 
 
 def test_the_interval_holds_the_middle_95_percent_and_takes_no_notice_of_what_is_no_number() -> None:

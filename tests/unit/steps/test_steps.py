@@ -269,10 +269,10 @@ BAD = {
         f"prices_clean of {FIRST} .* --select prices_clean --partition {FIRST}",
     ),
     "corrupt history": Bad(
-        lambda home: flip(home, "history/recent.parquet"),
+        lambda home: flip(home, "history/before_2008-09-02.parquet"),
         lambda project, _: list(feature_sessions(project, [SECOND])),
         ArtifactError,
-        "history/recent .* --select price_history",
+        "history/before_2008-09-02 .* --select price_history",
     ),
     "corrupt features": Bad(
         lambda home: flip(home, f"sessions/{SECOND}/features.*"),
