@@ -68,10 +68,10 @@ def bars_arrived(raw: pd.DataFrame, session: str, previous: str) -> CheckResult:
     own, between = int((date == session).sum()), int(((date > previous) & (date < session)).sum())
     strays = date[(date <= previous) | (date > session)]
     sentence = f"{own} bars of {raw['symbol'].nunique()} symbols arrived for {session}"
-    if not own:
-        sentence = f"no bar arrived for {session}"
-    elif len(strays):
+    if len(strays):
         sentence = f"expected bars of {session} only, found {len(strays)} dated {strays.iloc[0]}"
+    elif not own:
+        sentence = f"no bar arrived for {session}"
     elif between:
         sentence += f", and {between} dated on days that are no session"
     return CheckResult(

@@ -225,6 +225,7 @@ def test_the_schedule_runs_in_the_exchanges_time_zone_and_by_itself_for_a_live_s
     schedule = definitions.resolve_schedule_def("daily_refresh")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 18 * * *", "America/New_York")
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    configured(empty_home, "last_session: 2013-03-01", "")
     configured(empty_home, "live: false", "live: true")
     live = configured(empty_home, 'time: "18:00"', 'time: "21:30"').resolve_schedule_def("daily_refresh")
     assert live.cron_schedule == "30 21 * * *"

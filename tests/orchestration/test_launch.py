@@ -66,14 +66,14 @@ def test_the_launcher_runs_what_is_missing_and_does_no_work_twice(
 
     said.clear()
     assert launch(project, "2008-09-01", "2008-09-03", now, sqlite, module, said.append)
-    assert said == ["2 of 2 sessions are complete already (2008-09-02 … 2008-09-03): not run again"]
+    assert said == ["2 of 2 sessions (2008-09-02 … 2008-09-03) were complete already: not run again"]
     assert sqlite.get_runs_count() == 2
     assert files(project.home / "artifacts") == before
 
     said.clear()
     assert launch(project, "2008-09-02", "2008-09-04", now, sqlite, module, said.append)
-    assert said[0] == "2 of 3 sessions are complete already (2008-09-02 … 2008-09-03): not run again"
-    assert said[1].startswith("[  3/3] 2008-09-04  ")
+    assert said[0].startswith("[  3/3] 2008-09-04  ")
+    assert said[1] == "2 of 3 sessions (2008-09-02 … 2008-09-04) were complete already: not run again"
     assert sqlite.get_runs_count() == 3
 
 
@@ -137,12 +137,14 @@ def test_the_command_ends_with_the_report_and_where_it_lies(shell: Path, capfd: 
         ("--session 2012-10-29", "the nearest are 2012-10-26 and 2012-10-31"),
         ("--session 2008-13-01", "expected a date such as 2008-09-30, found '2008-13-01'"),
         ("--session tomorrow", "expected a date such as 2008-09-30, found 'tomorrow'"),
-        ("--session 2008-08-29", "expected a session of XNYS from 2008-09-02 on, found none in 2008-08-29"),
-        ("--from 2008-09-04 --to 2008-09-02", "expected --from before --to, found 2008-09-04 … 2008-09-02"),
-        ("--from 2008-09-06 --to 2008-09-07", "found none in 2008-09-06 … 2008-09-07: weekends and holidays"),
-        ("--from 2008-09-02", "name --session, or --from and --to"),
-        ("--session 2008-09-02 --to 2008-09-04", "name --session, or --from and --to"),
-        ("", "name --session, or --from and --to"),
+        ("--session 2008-08-29", "expected a session of XNYS that has closed, from first_session (2008-09-02)"),
+        ("--from 2008-09-04 --to 2008-09-02", "expected FROM before TO, found 2008-09-04 … 2008-09-02"),
+        (
+            "--from 2008-09-06 --to 2008-09-07",
+            "to 2013-03-01; found none in 2008-09-06 … 2008-09-07. Name others: make run FROM=",
+        ),
+        ("--session 2013-03-04", "to 2013-03-01; found none in 2013-03-04"),
+        ("--session 2008-09-02 --to 2008-09-04", "expected one SESSION, or FROM and TO; found both"),
     ],
 )
 def test_the_command_refuses_what_it_cannot_run_and_changes_nothing(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from countersign.project import Project
 from countersign.tables import PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED
-from tests.orchestration.conftest import Pipeline, failed_steps, steps_started
+from tests.orchestration.conftest import Pipeline, failed_steps, make_pipeline, steps_started
 
 SESSION = "2008-09-02"
 
@@ -49,7 +51,7 @@ def test_a_refused_session_has_a_failed_check_and_no_materialization_and_nothing
     assert not run.success
     (message,) = failed_steps(run).values()
     assert message.startswith(
-        "prices_clean of 2008-09-02 is refused: 1 of 4 rows rejected (25.0%; limit 5.0%): range 1"
+        "prices_clean of 2008-09-02 is refused: 1 of 4 rows rejected (25.0%; limit 5.0%): 1 broke the rule 'range'"
     )
     assert steps_started(run) == ["prices_raw", "prices_clean"], "retried, or something after it ran"
     assert [e.asset_key.to_user_string() for e in run.get_asset_materialization_events() if e.asset_key] == [
@@ -164,8 +166,13 @@ def test_a_session_without_bars_is_refused_at_once_without_retries(pipeline: Pip
     assert pipeline.artifacts() == before
 
 
-def test_a_session_that_has_not_closed_is_refused_though_its_partition_is_there(pipeline: Pipeline) -> None:
+def test_a_session_that_has_not_closed_is_refused_though_its_partition_is_there(
+    home: Path, now: datetime, ephemeral: dg.DagsterInstance
+) -> None:
     """At noon UTC of the fixed clock's day New York has not opened."""
+    config = home / "config" / "pipeline.yaml"
+    config.write_text(config.read_text().replace("last_session: 2013-03-01", ""))
+    pipeline = make_pipeline(home, now, ephemeral)
     before = pipeline.artifacts()
     run = pipeline.run("2013-03-04")
     assert "2013-03-04 closes at 2013-03-04 21:00 UTC and it is 2013-03-04 12:00 UTC" in failed_steps(run)["prices_raw"]

@@ -16,7 +16,10 @@ from countersign.config import PipelineConfig, load_config
 from countersign.errors import ConfigError
 
 SHIPPED_WITHOUT_DEFAULTS = {"first_session", "history.start", "source.path"}
-TOP = "calendar, symbols, first_session, history, source, quality, model, artifacts, schedule, executor"
+TOP = (
+    "calendar, symbols, first_session, last_session, missing_sessions, history, source, quality, model, artifacts, "
+    "schedule, executor"
+)
 
 Settings = dict[str, Any]
 
@@ -83,8 +86,8 @@ def test_the_shipped_file_shows_every_setting_and_its_defaults(root: Path) -> No
     shown = set(keys_of(yaml.safe_load((root / "config" / "pipeline.yaml").read_text())))
     assert shown == set(found)
     chosen = {key for key, (value, default) in found.items() if value != default}
-    # Those that every project must set, and the symbols, which are those of the bundled prices.
-    assert chosen == SHIPPED_WITHOUT_DEFAULTS | {"symbols"}
+    # Those that every project must set, and the symbols and the end of the bundled prices.
+    assert chosen == SHIPPED_WITHOUT_DEFAULTS | {"symbols", "last_session"}
 
 
 def test_only_the_dates_and_the_source_must_be_set(tmp_path: Path) -> None:
@@ -175,19 +178,19 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, key: str, number
 
 
 @pytest.mark.parametrize(
-    ("changes", "key", "value", "allowed"),
+    ("changes", "key", "allowed"),
     [
-        ("callendar: XNYS", "callendar", "'XNYS'", TOP),
-        ("1: x", "1", "'x'", TOP),
-        ("history: {start: 2000-03-01, end: 2008-01-01}", "history.end", "'2008-01-01'", "start"),
-        ("source: {path: a.csv, password: x}", "source.password", "'x'", "path, live"),
-        ("quality: {max_share: [1, 2]}", "quality.max_share", "['1', '2']", "max_rejected_share, max_missing_share"),
+        ("callendar: XNYS", "callendar", TOP),
+        ("1: x", "1", TOP),
+        ("history: {start: 2000-03-01, end: 2008-01-01}", "history.end", "start"),
+        ("source: {path: a.csv, password: x}", "source.password", "path, live"),
+        ("quality: {max_share: [1, 2]}", "quality.max_share", "max_rejected_share, max_missing_share"),
     ],
 )
-def test_an_unknown_setting_is_refused_with_those_that_there_are(
-    tmp_path: Path, changes: str, key: str, value: str, allowed: str
+def test_an_unknown_setting_is_refused_with_those_that_there_are_and_its_value_is_not_repeated(
+    tmp_path: Path, changes: str, key: str, allowed: str
 ) -> None:
-    assert refusal(tmp_path, changes) == [f"{key}: there is no such setting (value {value}); allowed are {allowed}"]
+    assert refusal(tmp_path, changes) == [f"{key}: there is no such setting; allowed are {allowed}"]
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,22 @@ def test_a_history_that_does_not_lie_before_the_first_session_is_refused(tmp_pat
     assert refusal(tmp_path, f"first_session: {first}") == [
         f"history.start must lie before first_session ({first}) (value 2000-03-01)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("last_session: 2008-09-01", "last_session must not lie before first_session (2008-09-02) (value 2008-09-01)"),
+        (
+            "last_session: 2013-03-01\nsource: {path: a.csv, live: true}",
+            "last_session must not be set where source.live is true: it has no end (value 2013-03-01)",
+        ),
+    ],
+)
+def test_a_last_session_before_the_first_or_of_a_live_source_is_refused(
+    tmp_path: Path, changes: str, said: str
+) -> None:
+    assert refusal(tmp_path, changes) == [said]
 
 
 def test_a_password_in_the_place_of_artifacts_is_refused_without_being_repeated(tmp_path: Path) -> None:

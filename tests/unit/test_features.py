@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,8 @@ def by_hand(panel: Panel, row: int) -> tuple[np.ndarray, np.ndarray, float]:
     window = slice(first, row + 1)
     ewma = [ewma_by_hand(panel.variance[window, s]) for s in range(len(panel.symbols))]
     there = [e for e, present in zip(ewma, panel.present[row], strict=True) if present and not math.isnan(e)]
-    market = sum(there) / len(there) if there else math.nan
+    median = statistics.median(there) if there else math.nan
+    market = sum(min(e, 10 * median) for e in there) / len(there) if there else math.nan
     values = [
         symbol_by_hand(panel.log_return[window, s], panel.variance[window, s], panel.volume[window, s], ewma[s], market)
         for s in range(len(panel.symbols))
@@ -313,6 +315,16 @@ def test_a_symbol_without_any_return_yet_has_no_variance_and_no_history() -> Non
     assert np.isnan(found.ewma_variance[-1, 0])
     assert found.history[-1].tolist() == [0, LOOKBACK]
     np.testing.assert_allclose(found.market_variance[-1], 0.01)
+
+
+def test_one_symbols_bad_price_moves_the_market_a_little_and_not_out_of_all_bounds() -> None:
+    variance = np.full((LOOKBACK, 40), 1e-4)
+    panel = Panel.from_arrays(np.sqrt(variance), variance=variance, volume=np.ones_like(variance))
+    wild = variance.copy()
+    wild[-20, 7] = 400.0  # a price that was a billionth of itself for a day
+    tampered = Panel.from_arrays(np.sqrt(variance), variance=wild, volume=np.ones_like(variance))
+    before, after = (compute_features(p).market_variance[-1] for p in (panel, tampered))
+    assert before < after < 1.25 * before
 
 
 def test_the_market_is_made_of_the_symbols_that_have_a_bar_that_day() -> None:

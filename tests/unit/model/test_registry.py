@@ -140,6 +140,18 @@ def test_a_model_that_the_journal_does_not_name_is_never_used(
         load_champion(store, journal)
 
 
+def test_a_published_model_whose_journal_is_gone_keeps_another_from_coming_into_service(
+    store: ArtifactStore, journal: Journal, body: dict[str, Any]
+) -> None:
+    deploy_first(store, journal, body, INPUTS, NOW)
+    journal.path.unlink()
+    before = files(store)
+    for again in (body, other(body)):
+        with pytest.raises(JournalError, match="restore it from a backup"):
+            deploy_first(store, journal, again, INPUTS, NOW)
+    assert files(store) == before
+
+
 def test_a_journal_that_names_another_model_by_a_changed_line_is_refused(
     store: ArtifactStore, journal: Journal, body: dict[str, Any]
 ) -> None:

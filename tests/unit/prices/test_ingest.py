@@ -115,17 +115,22 @@ WEEK = (
 )
 
 
-def test_only_the_sessions_rows_are_kept_in_the_order_of_the_reply() -> None:
+def test_only_the_sessions_rows_are_kept_by_symbol_whatever_the_order_of_the_reply() -> None:
     found = session_bars(reply_of(*WEEK), MONDAY, SESSIONS, None, "prices.csv")
-    assert found["symbol"].tolist() == ["MSFT", "IBM", "AAPL"]
+    assert found["symbol"].tolist() == ["AAPL", "IBM", "MSFT"]
     assert found["date"].tolist() == [MONDAY] * 3
     assert found.index.tolist() == [0, 1, 2]
-    assert np.array_equal(found["prev_close"], [20.0, NAN, 10.0], equal_nan=True)
+    assert np.array_equal(found["prev_close"], [10.0, NAN, 20.0], equal_nan=True)
+
+
+def test_a_bar_dated_on_a_weekend_comes_with_the_session_after_it() -> None:
+    found = session_bars(reply_of(*WEEK, (SATURDAY, "IBM", 1.0, 1.0)), MONDAY, SESSIONS, None, "prices.csv")
+    assert found["date"].tolist() == [SATURDAY, MONDAY, MONDAY, MONDAY]
 
 
 def test_only_the_configured_symbols_are_kept_and_all_where_none_are_named() -> None:
     reply = reply_of(*WEEK)
-    assert session_bars(reply, MONDAY, SESSIONS, ["AAPL", "IBM"], "prices.csv")["symbol"].tolist() == ["IBM", "AAPL"]
+    assert session_bars(reply, MONDAY, SESSIONS, ["AAPL", "IBM"], "prices.csv")["symbol"].tolist() == ["AAPL", "IBM"]
     assert len(of_symbols(reply, ["AAPL"])) == 2
     assert len(of_symbols(reply, None)) == len(WEEK)
 

@@ -35,7 +35,7 @@ from countersign.steps.model import evaluate_source, train_first_model
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.reports import report_sessions, session_is_done
 from countersign.steps.scoring import feature_sessions, score_sessions
-from countersign.tables import FEATURE_TABLE, SCORES, Column
+from countersign.tables import FEATURE_TABLE, PRICES_REJECTED, SCORES, Column
 
 TODAY = date(2013, 3, 4)
 SESSIONS = ["2008-09-02", "2008-09-03", "2008-09-04", "2008-09-05", "2008-09-08", "2008-09-09", "2008-09-10"]
@@ -308,7 +308,7 @@ BAD = {
         unspoiled,
         lambda project, _: list(feature_sessions(project, [SESSIONS[4]])),
         ArtifactError,
-        f"3 are not there \\({SESSIONS[2]} … {SESSIONS[4]}\\).*--partition-range {SESSIONS[2]}...{SESSIONS[4]}",
+        f"none for 3 sessions, {SESSIONS[2]} … {SESSIONS[4]}.*--partition-range {SESSIONS[2]}...{SESSIONS[4]}",
     ),
     "commentary that is no UTF-8": Bad(
         lambda home: note(home, SECOND, "Käufe".encode("latin-1")),
@@ -548,6 +548,100 @@ def test_a_session_whose_steps_were_run_again_in_part_is_not_done(home_after_two
         assert session_is_done(project, FIRST) == (number == len(steps))
         # The session after was made from the bars of this one, which are others once these were cleaned again.
         assert session_is_done(project, SECOND) == (number < 2)
+
+
+def test_a_session_is_done_only_with_the_words_that_a_person_has_written_on_it(
+    home_after_two: Path, now: datetime
+) -> None:
+    project = open_project(home_after_two, TODAY)
+    (home_after_two / "commentary").mkdir()
+    (home_after_two / "commentary" / f"{SECOND}.md").write_text("Quiet.\n", encoding="utf-8")
+    assert session_is_done(project, FIRST)
+    assert not session_is_done(project, SECOND)
+    list(report_sessions(project, [SECOND]))
+    assert session_is_done(project, SECOND)
+
+
+def test_a_report_of_scores_that_were_made_from_older_bars_says_that_they_are_stale(
+    home_after_two: Path, now: datetime
+) -> None:
+    project = open_project(home_after_two, TODAY)
+    raise_high(home_after_two, f"{SECOND},MSFT,")
+    list(ingest_sessions(project, [SECOND], now))
+    list(clean_sessions(project, [SECOND]))
+    list(report_sessions(project, [SECOND]))
+    person = project.store.read_text("report", SECOND)[0].split("NEEDS A PERSON")[1].split("\n\n")[0]
+    assert "features were made from other bars than are there now" in " ".join(person.split())
+
+
+def test_a_first_session_that_was_moved_later_leaves_no_gap_unnoticed(home_after_two: Path, now: datetime) -> None:
+    configure(home_after_two, f"first_session: {FIRST}", f"first_session: {SESSIONS[2]}")
+    project = open_project(home_after_two, TODAY)
+    list(ingest_sessions(project, [SESSIONS[2]], now))
+    list(clean_sessions(project, [SESSIONS[2]]))
+    with pytest.raises(ArtifactError, match=f"history/before_{SESSIONS[2]} is not there yet .* --select price_history"):
+        list(feature_sessions(project, [SESSIONS[2]]))
+    load_history(project, now)
+    list(feature_sessions(project, [SESSIONS[2]]))
+
+
+def test_a_session_that_the_model_has_learned_from_is_never_scored_by_it(json_home: Path, now: datetime) -> None:
+    configure(json_home, f"first_session: {FIRST}", "first_session: 2008-08-29")
+    project = open_project(json_home, TODAY)
+    load_history(project, now)
+    list(ingest_sessions(project, ["2008-08-29"], now))
+    list(clean_sessions(project, ["2008-08-29"]))
+    list(feature_sessions(project, ["2008-08-29"]))
+    before = snapshot(json_home)
+    with pytest.raises(ModelError, match="expected a session after 2008-08-29, to which the model in service"):
+        list(score_sessions(project, ["2008-08-29"]))
+    assert snapshot(json_home) == before
+
+
+def test_sessions_go_on_after_one_that_the_source_never_delivers_once_a_person_has_accepted_that(
+    home: Path, now: datetime
+) -> None:
+    without(home, f"{SECOND},")
+    project = open_project(home, TODAY)
+    run(project, [FIRST], now)
+    list(ingest_sessions(project, [SESSIONS[2]], now))
+    list(clean_sessions(project, [SESSIONS[2]]))
+    with pytest.raises(ArtifactError, match=f"none for {SECOND}.*name in missing_sessions"):
+        list(feature_sessions(project, [SESSIONS[2]]))
+    configure(home, "missing_sessions: []", f"missing_sessions: [{SECOND}]")
+    project = open_project(home, TODAY)
+    assert SECOND not in project.daily_sessions(now)
+    run(project, SESSIONS[2:], now)
+    assert all(session_is_done(project, session) for session in SESSIONS[2:])
+    # No return can be known across the gap, and none is made up.
+    raw = {made.session: made.checks for made in ingest_sessions(project, [SESSIONS[2]], now)}
+    assert [check.status for check in raw[SESSIONS[2]] if check.name == "previous_close_known"] == ["fail"]
+    # A week with a session that nobody saw has no known outcome.
+    report = project.store.read_text("report", SESSIONS[5])[0]
+    assert "0 of 4 outcomes known" in report
+
+
+def test_a_bar_dated_on_a_weekend_is_rejected_with_a_reason_and_not_dropped(json_home: Path, now: datetime) -> None:
+    monday = SESSIONS[4]
+    deliver(json_home, [*source_lines(json_home), "2008-09-06,MSFT,26,27,25,26,26,1000"])
+    configure(json_home, "max_rejected_share: 0.05", "max_rejected_share: 0.25")
+    project = open_project(json_home, TODAY)
+    list(ingest_sessions(project, [monday], now))
+    (made,) = clean_sessions(project, [monday])
+    assert made.numbers["rejected_rows"] == 1
+    rejected = project.store.read_table("prices_rejected", monday, PRICES_REJECTED).frame
+    assert rejected["rule"].tolist() == ["session"]
+
+
+def test_the_order_of_the_source_changes_no_byte(json_home: Path, now: datetime) -> None:
+    project = open_project(json_home, TODAY)
+    run(project, SESSIONS[:2], now)
+    before = snapshot(json_home / "artifacts")
+    header, *rows = source_lines(json_home)
+    deliver(json_home, [header, *reversed(rows)])
+    load_history(project, now)
+    run(project, SESSIONS[:2], now)
+    assert snapshot(json_home / "artifacts") == before
 
 
 def test_training_on_another_history_leaves_the_model_in_service_and_every_file(json_home: Path, now: datetime) -> None:

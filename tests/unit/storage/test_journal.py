@@ -103,11 +103,21 @@ def test_a_line_that_is_no_entry_at_all_is_refused(journal: Journal, line: bytes
 def test_a_last_line_that_was_torn_at_any_byte_never_happened_and_the_next_takes_its_place(journal: Journal) -> None:
     data = journal.path.read_bytes()
     whole = data[: data.index(b"\n", data.index(b"\n") + 1) + 1]
-    for size in range(len(whole), len(data)):
+    for size in range(len(whole), len(data) - 1):
         journal.path.write_bytes(data[:size])
         assert [line["model"][0] for line in journal.read()] == ["a", "b"]
     journal.append("deployed", NOW + timedelta(days=2), model="c" * 64, decision="bootstrap")
     assert journal.path.read_bytes() == data
+
+
+def test_a_last_line_that_lacks_only_its_newline_did_happen_and_the_next_follows_it(journal: Journal) -> None:
+    """As an editor leaves the file that strips the newline at its end."""
+    data = journal.path.read_bytes()
+    journal.path.write_bytes(data[:-1])
+    assert [line["model"][0] for line in journal.read()] == ["a", "b", "c"]
+    journal.append("deployed", NOW, model="d" * 64, decision="bootstrap")
+    assert journal.path.read_bytes().startswith(data)
+    assert [line["model"][0] for line in journal.read()] == ["a", "b", "c", "d"]
 
 
 def test_a_line_is_appended_only_after_the_one_that_the_writer_has_seen(journal: Journal) -> None:
