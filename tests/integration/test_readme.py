@@ -47,8 +47,10 @@ def checkout(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(checkout: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k not in {"DAGSTER_HOME", "MAKEFLAGS", "MAKELEVEL"}}
-    return kept | {"COUNTERSIGN_HOME": str(checkout), "PYTHONPATH": str(checkout)}
+    kept = {
+        k: v for k, v in os.environ.items() if k not in {"COUNTERSIGN_HOME", "DAGSTER_HOME", "MAKEFLAGS", "MAKELEVEL"}
+    }
+    return kept | {"PYTHONPATH": str(checkout)}
 
 
 def test_every_command_of_the_readme_and_the_docs_runs_in_the_order_it_is_shown(checkout: Path) -> None:
