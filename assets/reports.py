@@ -3,7 +3,8 @@
 import dagster as dg
 
 from assets.model import model
-from assets.partitions import MATURED_MAPPING, SINGLE_RUN
+from assets.monitoring import outcomes
+from assets.partitions import SINGLE_RUN
 from assets.results import Events, check_spec, record
 from assets.scoring import scores
 from countersign import checks
@@ -17,11 +18,7 @@ from resources import ClockResource, ProjectResource
     owners=["team:risk"],
     kinds={"text"},
     code_version=code_version(),
-    deps=[
-        dg.AssetDep(scores, partition_mapping=MATURED_MAPPING),
-        dg.AssetDep("prices_clean", partition_mapping=MATURED_MAPPING),
-        model,
-    ],
+    deps=[scores, outcomes, "prices_clean", model],
     backfill_policy=SINGLE_RUN,
     check_specs=[check_spec("report", checks.report_complete, blocking=False)],
 )

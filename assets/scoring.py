@@ -58,4 +58,4 @@ def scores(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
     (restore it from a backup; nothing is scored with another one).
     """
     sessions = context.partition_keys
-    yield from record(context, project, clock, lambda opened, now: steps.score_sessions(opened, sessions))
+    yield from record(context, project, clock, lambda opened, now: steps.score_sessions(opened, sessions, now))

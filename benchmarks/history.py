@@ -14,6 +14,7 @@ from benchmarks.measure import aim, interleaved, show
 from benchmarks.projects import (
     BUNDLED_FIRST,
     BUNDLED_LAST,
+    NOW,
     bundled_project,
     clean_tables,
     dagster_home,
@@ -76,4 +77,4 @@ def project_with(folder: Path, behind: int) -> Project:
 
 def score_last(project: Project) -> None:
     """Features and scores of the last session, from artifacts to artifacts."""
-    finish(scoring.feature_sessions(project, [BUNDLED_LAST]), scoring.score_sessions(project, [BUNDLED_LAST]))
+    finish(scoring.feature_sessions(project, [BUNDLED_LAST]), scoring.score_sessions(project, [BUNDLED_LAST], NOW))

@@ -231,6 +231,19 @@ def report_complete(text: str, symbols: Iterable[str]) -> CheckResult:
     )
 
 
+def outcomes_known(known: int, rows: int, scored: str) -> CheckResult:
+    """What came of the scores of the session ``scored`` is known, symbol by symbol: the labels' coverage."""
+    if not rows:
+        sentence = f"{scored} was not scored, so nothing came of it"
+        return CheckResult("outcomes_known", "insufficient", sentence, numbers={"known": 0, "rows": 0})
+    return CheckResult(
+        "outcomes_known",
+        "pass" if known == rows else "fail",
+        f"{known} of {rows} outcomes of the scores of {scored} are known ({known / rows:.0%})",
+        numbers={"known": known, "rows": rows, "coverage": known / rows},
+    )
+
+
 def history_complete(missing: list[str], sessions: int, limit: float) -> CheckResult:
     """The bulk history has bars on every session. Blocking where more than ``limit`` of them are missing."""
     share = len(missing) / sessions if sessions else 1.0

@@ -17,6 +17,7 @@ from countersign.prices.sources.files import FileSource
 from countersign.sessions import SessionCalendar, load_calendar
 from countersign.storage.artifacts import ArtifactStore
 from countersign.storage.journal import Journal
+from countersign.storage.predictions import PredictionLog
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Project:
     source: PriceSource
     store: ArtifactStore
     journal: Journal
+    predictions: PredictionLog
 
     @property
     def first_session(self) -> str:
@@ -70,12 +72,14 @@ def open_project(home: Path, today: date) -> Project:
         raise ConfigError(f"first_session: {error}. Write one of them in config/pipeline.yaml") from error
     root = config.artifacts.root.removeprefix("file://")
     local = "://" not in root
+    # Journals need locks and appending, so they stay on a local disk even where artifacts do not.
+    records = home / root if local else home / "artifacts"
     return Project(
         home=home,
         config=config,
         calendar=calendar,
         source=FileSource(config.source.path, home),
         store=ArtifactStore(str(home / root) if local else root, config.artifacts.format),
-        # The journal needs locks and appending, so it stays on a local disk even where artifacts do not.
-        journal=Journal((home / root if local else home / "artifacts") / "journal.jsonl"),
+        journal=Journal(records / "journal.jsonl"),
+        predictions=PredictionLog(records / "predictions"),
     )

@@ -97,6 +97,28 @@ SCORES: Final = (
 )
 
 
+OUTCOMES: Final = (
+    DATE,
+    Column("scored", "date", "", "The session whose scores these are: a horizon before"),
+    SYMBOL,
+    *(c for c in SCORES if c.name not in {"date", "symbol", "history_sessions"}),
+    Column("came_volatility", "number", "log return a day", "Daily volatility over the horizon", nullable=True),
+    Column("bad_week", "number", "", "1 where a session of the horizon closed 3 % or more down, else 0", nullable=True),
+)
+
+METRICS: Final = (
+    DATE,
+    Column("layer", "string", "", "data, drift, model, system or business"),
+    Column("measure", "string", "", "What was measured"),
+    Column("status", "string", "", "pass, fail, or insufficient: too little to judge by"),
+    Column("value", "number", "the measure's", "What was found", nullable=True),
+    Column("threshold", "number", "the measure's", "What it was judged by", nullable=True),
+    Column("reference", "number", "the measure's", "What it is compared with: baseline or validation", nullable=True),
+    Column("observations", "integer", "", "Rows, runs or sessions behind it"),
+    Column("sentence", "string", "", "The same in words"),
+)
+
+
 def empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
     """A table without rows that has the columns' types."""
     return conform({column.name: [] for column in columns}, columns)

@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-import pandas as pd
-
 from countersign import checks
 from countersign.errors import ArtifactError, QualityError
 from countersign.model.registry import load_champion
-from countersign.model.targets import HORIZON, observed_targets
-from countersign.prices.panel import PANEL_COLUMNS, Panel
+from countersign.model.targets import HORIZON
 from countersign.project import Project
 from countersign.report import Matured, ReportFacts, report_text
 from countersign.steps.made import Made, Numbers, again
+from countersign.steps.monitoring import outcome_inputs
 from countersign.steps.prices import symbols_before
 from countersign.steps.scoring import bars_digest
-from countersign.storage.codec import combined_digest
-from countersign.tables import FEATURE_TABLE, PRICES_CLEAN, PRICES_REJECTED, SCORES
+from countersign.tables import FEATURE_TABLE, OUTCOMES, PRICES_CLEAN, PRICES_REJECTED, SCORES
 
 
 def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
@@ -33,7 +29,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         )
         clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date", "symbol"))
         rejected = store.read_table("prices_rejected", session, PRICES_REJECTED)
-        matured = _matured(project, session)
+        outcomes = store.read_table("outcomes", session, OUTCOMES).frame
         words = _commentary(project, session)
         before = symbols_before(project, session)
         text = report_text(
@@ -46,7 +42,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
                 rejected=rejected.frame,
                 missing=None if before is None else sorted(set(before) - set(clean.frame["symbol"])),
                 scores=scores.frame,
-                matured=matured,
+                matured=None if outcomes.empty else Matured(str(outcomes["scored"].iloc[0].date()), outcomes),
                 model_sha256=scores.stored.inputs["model"],
                 champion_sha256=service.champion.sha256,
                 decision=service.champion.decision,
@@ -62,7 +58,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         numbers: Numbers = {
             "lines": stored.rows,
             "commentary": "none" if words is None else str(project.commentary(session)),
-            "matured_rows": 0 if matured is None else len(matured.table),
+            "matured_rows": len(outcomes),
         }
         yield Made(session, stored, (verdict,), numbers, f"```text\n{text}```")
 
@@ -80,36 +76,10 @@ def _commentary(project: Project, session: str) -> str | None:
         ) from error
 
 
-def _matured(project: Project, session: str) -> Matured | None:
-    """What came of the scores whose horizon ended with ``session``; None where there are none."""
-    scored = project.calendar.at(session, -HORIZON)
-    if not _was_scored(project, scored):
-        return None
-    days = project.calendar.between(scored, session)
-    there = [day for day in days if project.store.has("prices_clean", day)]
-    bars = [project.store.read_table("prices_clean", day, PRICES_CLEAN, PANEL_COLUMNS).frame for day in there]
-    panel = Panel.from_bars(pd.concat(bars), np.array(days, dtype="datetime64[D]"))
-    targets = observed_targets(panel.log_return, panel.variance)
-    came = pd.DataFrame(
-        {"symbol": panel.symbols, "came_volatility": np.sqrt(targets.variance[0]), "bad_week": targets.bad_week[0]}
-    )
-    return Matured(
-        scored, project.store.read_table("scores", scored, SCORES).frame.merge(came, on="symbol", how="left")
-    )
-
-
-def _was_scored(project: Project, session: str) -> bool:
-    return session >= project.first_session and project.store.has("scores", session)
-
-
 def _inputs(project: Project, session: str, model: str, commentary: str | None) -> dict[str, str]:
     """The digest of everything that a report is made from, as it is now."""
-    store, scored = project.store, project.calendar.at(session, -HORIZON)
-    found = {name: store.digest(name, session) for name in ("prices_clean", "prices_rejected", "scores")}
-    if _was_scored(project, scored):
-        days = [day for day in project.calendar.between(scored, session) if store.has("prices_clean", day)]
-        found["matured_scores"] = store.digest("scores", scored)
-        found["matured_bars"] = combined_digest([store.digest("prices_clean", day) for day in days])
+    names = ("prices_clean", "prices_rejected", "scores", "outcomes")
+    found = {name: project.store.digest(name, session) for name in names}
     if commentary is not None:
         found["commentary"] = hashlib.sha256(commentary.encode()).hexdigest()
     return {**found, "model": model}
@@ -131,6 +101,10 @@ def _stale(project: Project, session: str) -> str | None:
         return "features were made from other bars than are there now."
     if scores.inputs["features"] != features.sha256:
         return "scores were made from other features than are there now."
+    if dict(store.read_table("outcomes", session, OUTCOMES, ("date",)).stored.inputs) != outcome_inputs(
+        project, session
+    ):
+        return "outcomes were made from other bars or scores than are there now."
     return None
 
 

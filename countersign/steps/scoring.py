@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,8 +54,8 @@ def feature_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made
         yield Made(session, stored, verdicts, numbers)
 
 
-def score_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
-    """``scores``: every symbol scored by the champion, with numpy alone."""
+def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> Iterator[Made]:
+    """``scores``: every symbol scored by the champion, with numpy alone, and put on record in the prediction log."""
     service = load_champion(project.store, project.journal)
     learned_to = service.document["training"]["last_session"]
     for session in sessions:
@@ -82,6 +83,7 @@ def score_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
         )
         inputs = {"features": features.stored.sha256, "model": service.champion.sha256}
         stored = project.store.write_table("scores", session, result, SCORES, inputs)
+        project.predictions.append(session, stored.sha256, service.champion.sha256, result, now)
         numbers: Numbers = {
             "rows": len(result),
             "approved": int(scores.approved.sum()),

@@ -90,8 +90,8 @@ class Journal:
             if entry is None or entry["previous"] != head(lines):
                 raise JournalError(
                     f"{self.path}, line {number}: expected a line that carries its own hash and that of the line "
-                    "before; it was changed, removed or reordered. No model is used until the file is restored from a "
-                    "backup"
+                    "before; it was changed, removed or reordered. Restore the file from a backup: until then no model "
+                    "is used"
                 )
             lines.append(entry)
         return lines, len(data) - len(torn)

@@ -21,6 +21,7 @@ from typing import Any
 from countersign.model import registry
 from countersign.project import Project, open_project
 from countersign.steps.model import train_first_model
+from countersign.steps.monitoring import outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.reports import report_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
@@ -28,20 +29,33 @@ from countersign.storage import files, journal
 
 NOW = datetime(2013, 3, 4, 12, 0, tzinfo=UTC)
 SESSION = "2008-09-02"
+MATURED = "2008-09-09"
+"""The session at which what came of ``SESSION`` is known."""
 
 
 def run_session(project: Project) -> None:
     list(ingest_sessions(project, [SESSION], NOW))
     list(clean_sessions(project, [SESSION]))
     list(feature_sessions(project, [SESSION]))
-    list(score_sessions(project, [SESSION]))
+    list(score_sessions(project, [SESSION], NOW))
+    list(outcome_sessions(project, [SESSION]))
     list(report_sessions(project, [SESSION]))
+
+
+def run_week(project: Project) -> None:
+    week = project.calendar.between(SESSION, MATURED)
+    list(ingest_sessions(project, week, NOW))
+    list(clean_sessions(project, week))
+    list(feature_sessions(project, week))
+    list(score_sessions(project, week, NOW))
 
 
 JOBS: dict[str, Callable[[Project], object]] = {
     "history": lambda project: load_history(project, NOW),
     "model": lambda project: train_first_model(project, NOW),
     "session": run_session,
+    "week": run_week,
+    "outcomes": lambda project: list(outcome_sessions(project, [MATURED])),
 }
 
 

@@ -124,7 +124,22 @@ def test_a_session_killed_at_any_write_is_whole_and_mended_by_running_it_again(
         *(f"sessions/2008-09-02/{table}.{form}" for table in ("prices_raw", "prices_clean", "prices_rejected")),
         *(f"sessions/2008-09-02/{table}.{form}" for table in ("features", "scores")),
         "sessions/2008-09-02/report.txt",
+        "predictions/2008-09.jsonl",
     }
+    unchanged = f"sessions/2008-09-02/outcomes.{form}"
+    assert set(points) == points_of(written - {"predictions/2008-09.jsonl"} | {unchanged}) | {"journal: scored written"}
+
+
+def test_outcomes_killed_at_any_write_are_whole_and_mended_by_running_again(
+    runner: Runner, bootstrapped_home: Path, tmp_path: Path
+) -> None:
+    start = Path(shutil.copytree(bootstrapped_home, tmp_path / "start"))
+    runner.must(start, "week")
+    runner.must(start, "outcomes")
+    change_bar(start, "2008-09-04,MSFT,", 3, "28.50")
+    runner.must(start, "week")
+    written, points = kill_everywhere(runner, start, "outcomes", tmp_path)
+    assert written == {"sessions/2008-09-09/outcomes.json"}
     assert set(points) == points_of(written)
 
 

@@ -40,7 +40,8 @@ ASSETS = {
     "features": ("scoring", "team:quant", {"json", "numpy"}, {"prices_clean", "price_history"}),
     "model": ("model", "team:quant", {"json", "scikitlearn"}, {"price_history"}),
     "scores": ("scoring", "team:quant", {"json", "numpy"}, {"features", "model"}),
-    "report": ("reports", "team:risk", {"text"}, {"scores", "prices_clean", "model"}),
+    "report": ("reports", "team:risk", {"text"}, {"scores", "outcomes", "prices_clean", "model"}),
+    "outcomes": ("monitoring", "team:risk", {"json"}, {"scores", "prices_clean"}),
 }
 
 
@@ -95,14 +96,14 @@ def test_every_check_rides_in_its_assets_step_and_says_what_it_asks(definitions:
     assert {key.asset_key.to_user_string() for key in graph.asset_check_keys} == set(ASSETS)
     assert all(graph.get_check_spec(key).description for key in graph.asset_check_keys)
     daily = definitions.resolve_job_def("daily_job")
-    assert {node.name for node in daily.graph.nodes} == {"prices_raw", "prices_clean", "features", "scores", "report"}
+    assert {node.name for node in daily.graph.nodes} == set(ASSETS) - {"price_history", "model"}
 
 
 @pytest.mark.parametrize(
     ("job", "assets"),
     [
         ("bootstrap_job", {"price_history", "model"}),
-        ("daily_job", {"prices_raw", "prices_clean", "features", "scores", "report"}),
+        ("daily_job", {"prices_raw", "prices_clean", "features", "scores", "outcomes", "report"}),
     ],
 )
 def test_a_job_selects_its_assets(job: str, assets: set[str], definitions: dg.Definitions) -> None:
@@ -155,8 +156,8 @@ def test_a_market_that_never_closes_has_a_partition_every_day(empty_home: Path) 
     ("asset", "upstream", "count"),
     [
         ("features", "prices_clean", LOOKBACK),
-        ("report", "scores", HORIZON + 1),
-        ("report", "prices_clean", HORIZON + 1),
+        ("outcomes", "scores", HORIZON + 1),
+        ("outcomes", "prices_clean", HORIZON + 1),
     ],
 )
 def test_an_asset_that_reads_sessions_before_its_own_depends_on_them_as_far_as_they_are_partitions(

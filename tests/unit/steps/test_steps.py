@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -32,14 +33,16 @@ from countersign.features import MIN_HISTORY
 from countersign.project import Project, open_project
 from countersign.steps.made import Made
 from countersign.steps.model import evaluate_source, train_first_model
+from countersign.steps.monitoring import outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.reports import report_sessions, session_is_done
 from countersign.steps.scoring import feature_sessions, score_sessions
-from countersign.tables import FEATURE_TABLE, PRICES_REJECTED, SCORES, Column
+from countersign.tables import FEATURE_TABLE, OUTCOMES, PRICES_REJECTED, SCORES, Column
 
 TODAY = date(2013, 3, 4)
+NOW = datetime(2013, 3, 4, 12, tzinfo=UTC)
 SESSIONS = ["2008-09-02", "2008-09-03", "2008-09-04", "2008-09-05", "2008-09-08", "2008-09-09", "2008-09-10"]
-ARTIFACTS = {"prices_raw", "prices_clean", "prices_rejected", "features", "scores", "report"}
+ARTIFACTS = {"prices_raw", "prices_clean", "prices_rejected", "features", "scores", "outcomes", "report"}
 
 
 @pytest.fixture(scope="module", params=["json", "parquet"])
@@ -118,7 +121,8 @@ def run(project: Project, sessions: list[str], now: datetime) -> dict[str, list[
         "prices_raw": list(ingest_sessions(project, sessions, now)),
         "prices_clean": list(clean_sessions(project, sessions)),
         "features": list(feature_sessions(project, sessions)),
-        "scores": list(score_sessions(project, sessions)),
+        "scores": list(score_sessions(project, sessions, now)),
+        "outcomes": list(outcome_sessions(project, sessions)),
         "report": list(report_sessions(project, sessions)),
     }
 
@@ -170,13 +174,17 @@ def test_one_changed_bar_changes_every_digest_of_its_session_and_nothing_earlier
     project: Project, now: datetime
 ) -> None:
     run(project, SESSIONS, now)
-    before, session = snapshot(project.home), SESSIONS[3]
+    before, session = snapshot(project.home), SESSIONS[5]
     raise_high(project.home, f"{session},MSFT,")
     run(project, SESSIONS, now)
     after = snapshot(project.home)
     old, new = of_session(before, session), of_session(after, session)
     assert {name for name in old if old[name] != new[name]} == ARTIFACTS
-    for name in before.keys() - {"data/sample/prices.csv.gz"}:
+    log = "artifacts/predictions/2008-09.jsonl"
+    # What was said first stays on record, whatever is said later.
+    assert after[log].startswith(before[log])
+    assert len(after[log]) > len(before[log])
+    for name in before.keys() - {"data/sample/prices.csv.gz", log}:
         place = re.search(r"\d{4}-\d\d-\d\d", name)
         assert before[name] == after[name] or (place and place[0] >= session), name
 
@@ -276,7 +284,7 @@ BAD = {
     ),
     "corrupt features": Bad(
         lambda home: flip(home, f"sessions/{SECOND}/features.*"),
-        lambda project, _: list(score_sessions(project, [SECOND])),
+        lambda project, now: list(score_sessions(project, [SECOND], now)),
         ArtifactError,
         f"features of {SECOND} .* --select features --partition {SECOND}",
     ),
@@ -294,13 +302,13 @@ BAD = {
     ),
     "corrupt model": Bad(
         lambda home: flip(home, "models/*/model.json"),
-        lambda project, _: list(score_sessions(project, [SECOND])),
+        lambda project, now: list(score_sessions(project, [SECOND], now)),
         ArtifactError,
         "models/.*/model at .* truncated or altered",
     ),
     "changed journal": Bad(
         lambda home: flip(home, "journal.jsonl"),
-        lambda project, _: list(score_sessions(project, [SECOND])),
+        lambda project, now: list(score_sessions(project, [SECOND], now)),
         JournalError,
         "journal.jsonl, line 1: .* changed",
     ),
@@ -393,7 +401,7 @@ def test_a_symbol_that_disappears_is_reported_where_the_session_goes_on(json_hom
 @pytest.mark.parametrize(
     ("name", "columns", "edit", "step", "words"),
     [
-        ("features", FEATURE_TABLE, lambda t: t.iloc[:0], score_sessions, "0 rows"),
+        ("features", FEATURE_TABLE, lambda t: t.iloc[:0], partial(score_sessions, now=NOW), "0 rows"),
         ("scores", SCORES, lambda t: t.assign(bad_week_probability=1.5), report_sessions, "out of range: AAPL"),
     ],
     ids=["no features", "probabilities above one"],
@@ -436,7 +444,8 @@ def test_a_symbol_with_a_short_history_is_flagged_and_scored_by_the_baseline_unt
     features = list(feature_sessions(project, sessions))
     for age in (0, 1, MIN_HISTORY - 1, MIN_HISTORY, MIN_HISTORY + 1):
         session, checks = sessions[age], {c.name: c for c in features[age].checks}
-        list(score_sessions(project, [session]))
+        list(score_sessions(project, [session], now))
+        list(outcome_sessions(project, [session]))
         list(report_sessions(project, [session]))
         scores = project.store.read_table("scores", session, SCORES).frame.set_index("symbol").loc["GOOG"]
         report, _ = project.store.read_text("report", session)
@@ -513,9 +522,25 @@ def daily_steps(project: Project, session: str, now: datetime) -> list[Callable[
         lambda: list(ingest_sessions(project, [session], now)),
         lambda: list(clean_sessions(project, [session])),
         lambda: list(feature_sessions(project, [session])),
-        lambda: list(score_sessions(project, [session])),
+        lambda: list(score_sessions(project, [session], now)),
+        lambda: list(outcome_sessions(project, [session])),
         lambda: list(report_sessions(project, [session])),
     ]
+
+
+def test_outcomes_hold_the_model_to_what_it_said_first_even_when_the_scores_were_made_again(
+    json_home: Path, now: datetime
+) -> None:
+    project = open_project(json_home, TODAY)
+    run(project, SESSIONS[:5], now)
+    said = project.store.read_table("scores", FIRST, SCORES).frame.set_index("symbol")["bad_week_probability"]
+    # The bars of the days before are restated, so the first session is scored again, otherwise than before.
+    raise_high(json_home, f"{FIRST},MSFT,")
+    run(project, SESSIONS[:6], now)
+    again = project.store.read_table("scores", FIRST, SCORES).frame.set_index("symbol")["bad_week_probability"]
+    assert again["MSFT"] != said["MSFT"]
+    outcomes = project.store.read_table("outcomes", SESSIONS[5], OUTCOMES).frame.set_index("symbol")
+    assert outcomes["bad_week_probability"].to_dict() == said.to_dict()
 
 
 def test_a_session_is_done_once_its_whole_chain_is_there(project: Project, now: datetime) -> None:
@@ -594,7 +619,7 @@ def test_a_session_that_the_model_has_learned_from_is_never_scored_by_it(json_ho
     list(feature_sessions(project, ["2008-08-29"]))
     before = snapshot(json_home)
     with pytest.raises(ModelError, match="expected a session after 2008-08-29, to which the model in service"):
-        list(score_sessions(project, ["2008-08-29"]))
+        list(score_sessions(project, ["2008-08-29"], now))
     assert snapshot(json_home) == before
 
 
