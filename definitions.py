@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from assets.model import model
-from assets.monitoring import outcomes
+from assets.monitoring import drift, metrics, outcomes
 from assets.partitions import session_partitions
 from assets.prices import price_history, prices_clean, prices_raw
 from assets.reports import report
@@ -34,7 +34,7 @@ def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | Non
     )
     by_session = [
         asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=sessions))
-        for asset in (prices_raw, prices_clean, features, scores, outcomes, report)
+        for asset in (prices_raw, prices_clean, features, scores, outcomes, drift, metrics, report)
     ]
     executors = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
     return dg.Definitions(

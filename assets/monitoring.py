@@ -2,11 +2,14 @@
 
 import dagster as dg
 
-from assets.partitions import MATURED_MAPPING, SINGLE_RUN
+from assets.model import model
+from assets.partitions import LOOKBACK_MAPPING, MATURED_MAPPING, SINGLE_RUN
 from assets.results import Events, check_spec, column_schema, record
+from assets.scoring import features, scores
 from countersign import checks
+from countersign.steps import metrics as metric_steps
 from countersign.steps import monitoring as steps
-from countersign.tables import OUTCOMES
+from countersign.tables import DRIFT, METRICS, OUTCOMES
 from countersign.version import code_version
 from resources import ClockResource, ProjectResource
 
@@ -20,7 +23,7 @@ _OWNERS = ["team:risk"]
     kinds={"json"},
     code_version=code_version(),
     deps=[
-        dg.AssetDep("scores", partition_mapping=MATURED_MAPPING),
+        dg.AssetDep(scores, partition_mapping=MATURED_MAPPING),
         dg.AssetDep("prices_clean", partition_mapping=MATURED_MAPPING),
     ],
     backfill_policy=SINGLE_RUN,
@@ -34,3 +37,63 @@ def outcomes(context: dg.AssetExecutionContext, project: ProjectResource, clock:
     """
     sessions = context.partition_keys
     yield from record(context, project, clock, lambda opened, now: steps.outcome_sessions(opened, sessions))
+
+
+@dg.asset(
+    group_name=_GROUP,
+    owners=_OWNERS,
+    kinds={"json", "numpy"},
+    code_version=code_version(),
+    deps=[
+        dg.AssetDep(features, partition_mapping=LOOKBACK_MAPPING),
+        dg.AssetDep(outcomes, partition_mapping=LOOKBACK_MAPPING),
+        "price_history",
+        model,
+    ],
+    backfill_policy=SINGLE_RUN,
+    metadata=column_schema(DRIFT),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "drift",
+            asset="drift",
+            description="No feature, score or target has moved from the training data, beyond chance and for days.",
+        )
+    ],
+)
+def drift(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
+    """Population stability index of each feature, score and target of the last quarter against the training data.
+
+    If it fails: `config/thresholds.yaml` is missing or wrong, or sessions of the quarter are not in the store; the
+    message says which. A failed check is no failure of the run: the model may have aged.
+    """
+    sessions = context.partition_keys
+    yield from record(context, project, clock, lambda opened, now: steps.drift_sessions(opened, sessions))
+
+
+@dg.asset(
+    group_name=_GROUP,
+    owners=_OWNERS,
+    kinds={"json", "numpy"},
+    code_version=code_version(),
+    deps=[
+        dg.AssetDep(scores, partition_mapping=LOOKBACK_MAPPING),
+        dg.AssetDep(outcomes, partition_mapping=LOOKBACK_MAPPING),
+        dg.AssetDep("prices_clean", partition_mapping=LOOKBACK_MAPPING),
+        "prices_raw",
+        model,
+    ],
+    backfill_policy=SINGLE_RUN,
+    metadata=column_schema(METRICS),
+    check_specs=[
+        dg.AssetCheckSpec(measure, asset="metrics", description=f"{meaning}.")
+        for measure, meaning in metric_steps.MEASURES.items()
+    ],
+)
+def metrics(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
+    """Every measure of data, model and business with its value, its threshold and one sentence.
+
+    If it fails: `config/thresholds.yaml` or `config/contracts/prices.yaml` is missing or wrong, or a session that a
+    measure looks back at is not in the store; the message says which. A failed check warns and stops nothing.
+    """
+    sessions = context.partition_keys
+    yield from record(context, project, clock, lambda opened, now: metric_steps.metric_sessions(opened, sessions))

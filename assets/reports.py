@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.model import model
-from assets.monitoring import outcomes
+from assets.monitoring import drift, metrics, outcomes
 from assets.partitions import SINGLE_RUN
 from assets.results import Events, check_spec, record
 from assets.scoring import scores
@@ -18,7 +18,7 @@ from resources import ClockResource, ProjectResource
     owners=["team:risk"],
     kinds={"text"},
     code_version=code_version(),
-    deps=[scores, outcomes, "prices_clean", model],
+    deps=[scores, outcomes, drift, metrics, "prices_clean", model],
     backfill_policy=SINGLE_RUN,
     check_specs=[check_spec("report", checks.report_complete, blocking=False)],
 )

@@ -23,7 +23,7 @@ from countersign.prices.clean import clean_bars
 from countersign.prices.ingest import with_previous
 from countersign.prices.panel import Panel
 from countersign.project import Project, open_project
-from countersign.steps import model, monitoring, prices, reports, scoring
+from countersign.steps import metrics, model, monitoring, prices, reports, scoring
 from countersign.steps.made import Made
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def make_sessions(project: Project, sessions: Sequence[str]) -> None:
         scoring.feature_sessions(project, sessions),
         scoring.score_sessions(project, sessions, NOW),
         monitoring.outcome_sessions(project, sessions),
+        monitoring.drift_sessions(project, sessions),
+        metrics.metric_sessions(project, sessions),
         reports.report_sessions(project, sessions),
     )
 

@@ -91,6 +91,28 @@ def evaluate(home: Path, first: datetime | None, last: datetime | None, as_json:
     click.echo(_json(found.as_dict()) if as_json else evaluation_text(found))
 
 
+@main.group()
+def thresholds() -> None:
+    """What monitoring judges by: config/thresholds.yaml, which people own."""
+
+
+@thresholds.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def check(home: Path, as_json: bool) -> None:
+    """Validate config/thresholds.yaml; show each threshold with its owner and the date of its review.
+
+    Exit code 2 and one message where the file cannot be used. A review that is due is said and is no error.
+
+    Example: countersign thresholds check
+    """
+    from countersign.thresholds import load_thresholds, thresholds_dict, thresholds_text
+
+    # The day where the person is, who writes the date of the review.
+    found, today = load_thresholds(home), datetime.now(UTC).astimezone().date()
+    click.echo(_json(thresholds_dict(*found, today)) if as_json else thresholds_text(*found, today))
+
+
 def _json(value: Any) -> str:
     from countersign.storage.codec import json_bytes
 

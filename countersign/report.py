@@ -44,6 +44,8 @@ class ReportFacts:
     missing: list[str] | None
     scores: pd.DataFrame
     matured: Matured | None
+    metrics: pd.DataFrame
+    drift: pd.DataFrame
     model_sha256: str
     champion_sha256: str
     decision: str
@@ -74,6 +76,9 @@ def report_text(facts: ReportFacts) -> str:
         "",
         "MATURED SINCE YESTERDAY",
         *_matured(facts),
+        "",
+        "MONITORING",
+        *_monitoring(facts),
         "",
         *_section("MODEL", _model(facts)),
         "",
@@ -116,6 +121,9 @@ def _needs_a_person(facts: ReportFacts) -> list[str]:
         found.append(f"{len(facts.rejected)} rejected row(s): read prices_rejected of this session.")
     if facts.stale:
         found.append(f"{facts.stale} Run the session again from there.")
+    failed = [*facts.metrics["sentence"][facts.metrics["status"] == "fail"]]
+    failed += facts.drift["sentence"][facts.drift["status"] == "fail"].tolist()
+    found += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in failed]
     fallen = facts.scores[facts.scores["fallback_reason"].notna()]
     if len(fallen):
         reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
@@ -179,6 +187,22 @@ def _matured(facts: ReportFacts) -> list[str]:
     text = f"{len(known)} of {len(table)} outcomes known"
     text += f"; {bad} of {len(approved)} approved had a bad week." if len(approved) else "; none had been approved."
     return lines + _wrap(text)
+
+
+def _monitoring(facts: ReportFacts) -> list[str]:
+    """A line a layer: FAIL where a measure does, ok where all pass, partly and unknown where evidence is missing."""
+    lines = []
+    for layer in ("data", "drift", "model", "business"):
+        drift = layer == "drift"
+        status = (facts.drift if drift else facts.metrics[facts.metrics["layer"] == layer])["status"]
+        passed, failed, unsure = ((status == s).sum() for s in ("pass", "fail", "insufficient"))
+        light = "FAIL" if failed else "ok" if not unsure else "partly" if passed else "unknown"
+        what = "distributions as in training" if drift else "measures as they should be"
+        said = f"{passed} of {len(status)} {what}"
+        said += f", {failed} {'drifted' if drift else 'failed'}" if failed else ""
+        said += f", {unsure} without evidence" if unsure else ""
+        lines += textwrap.wrap(said, WIDTH, initial_indent=f"  {layer:<9} {light:<8} ", subsequent_indent=" " * 21)
+    return lines
 
 
 def _model(facts: ReportFacts) -> list[str]:

@@ -30,12 +30,19 @@ def read_settings(path: Path, kind: type[Settings]) -> Settings:
     Raises ``ConfigError`` that names each wrong key, its value and what is allowed.
     """
     try:
-        found = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"expected settings at {path}: {error.strerror}. Set COUNTERSIGN_HOME to a project folder with "
             f"config/{path.name}, or unset it to use the bundled project"
         ) from error
+    return parse_settings(data, path, kind)
+
+
+def parse_settings(data: bytes, path: Path, kind: type[Settings]) -> Settings:
+    """The settings in ``data``, the bytes of the file at ``path``; raises as ``read_settings`` does."""
+    try:
+        found = _Loader(data.decode()).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected YAML in UTF-8; correct it there: {error}") from error
     if not isinstance(found, dict):

@@ -106,6 +106,17 @@ OUTCOMES: Final = (
     Column("bad_week", "number", "", "1 where a session of the horizon closed 3 % or more down, else 0", nullable=True),
 )
 
+DRIFT: Final = (
+    DATE,
+    Column("subject", "string", "", "The feature, score or target"),
+    Column("status", "string", "", "pass, fail where it has drifted, insufficient where that cannot be said"),
+    Column("psi", "number", "", "Population stability index against the training data", nullable=True),
+    Column("p_value", "number", "probability", "Chance of such an index without drift, adjusted", nullable=True),
+    Column("sessions_in_a_row", "integer", "sessions", "With effect and significance, up to the threshold"),
+    Column("observations", "integer", "rows", "Rows of the window"),
+    Column("sentence", "string", "", "The same in words"),
+)
+
 METRICS: Final = (
     DATE,
     Column("layer", "string", "", "data, drift, model, system or business"),

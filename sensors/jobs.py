@@ -6,7 +6,7 @@ from typing import Final
 
 import dagster as dg
 
-DAILY_ASSETS: Final = ("prices_raw", "prices_clean", "features", "scores", "outcomes", "report")
+DAILY_ASSETS: Final = ("prices_raw", "prices_clean", "features", "scores", "outcomes", "drift", "metrics", "report")
 
 bootstrap_job = dg.define_asset_job(
     "bootstrap_job",

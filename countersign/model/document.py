@@ -51,13 +51,16 @@ def train_model(panel: Panel, config: ModelConfig, code: str) -> tuple[dict[str,
 def _reference(model: FittedModel, rows: TrainingRows) -> dict[str, Any]:
     scores = score(model, rows.features, rows.ewma_variance, rows.market_variance, rows.history)
     return {
-        "features": {name: reference_bins(values) for name, values in zip(FEATURES, rows.features, strict=True)},
+        "features": {
+            name: reference_bins(values, rows.session) for name, values in zip(FEATURES, rows.features, strict=True)
+        },
         "scores": {
-            "volatility_forecast": reference_bins(np.sqrt(scores.variance)),
-            "bad_week_probability": reference_bins(scores.probability),
+            "volatility_forecast": reference_bins(np.sqrt(scores.variance), rows.session),
+            "bad_week_probability": reference_bins(scores.probability, rows.session),
         },
         "targets": {
-            "volatility": reference_bins(np.sqrt(rows.variance)),
+            "volatility": reference_bins(np.sqrt(rows.variance), rows.session),
+            "bad_week": reference_bins(rows.bad_week, rows.session),
             "bad_week_share": float(rows.bad_week.mean()),
         },
     }

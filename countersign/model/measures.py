@@ -8,6 +8,7 @@ Each takes arrays of one length, without NaN.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -78,21 +79,74 @@ def volatility_errors(variance: np.ndarray, forecast: np.ndarray) -> np.ndarray:
     return np.abs(np.sqrt(variance) - np.sqrt(forecast))
 
 
-def calibration_loss(outcome: np.ndarray, probability: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Expected calibration error on bins of equal mass: mean |share of bad - mean probability|, weighted by rows.
+@dataclass(frozen=True)
+class CalibrationBins:
+    """Rows put into bins by their probability: how many, how many were bad, and the sum of their probabilities.
 
-    The sorted probabilities are split into ``bins`` parts as equal as can be; the largest of each is its bin's upper
-    edge. So equal probabilities share a bin, and the order of rows does not matter.
+    The last axis of each array is the bins; one before it may number sessions or replications.
+    """
+
+    rows: np.ndarray
+    bad: np.ndarray
+    expected: np.ndarray
+
+
+def calibration_bins(outcome: np.ndarray, probability: np.ndarray, edges: np.ndarray) -> CalibrationBins:
+    """Bins between ``edges``, each with its upper edge. Rows are added in order of probability, whatever theirs is."""
+    order = np.argsort(probability, kind="stable")
+    number, bins = np.searchsorted(edges, probability[order], side="left"), len(edges) + 1
+    return CalibrationBins(
+        rows=np.bincount(number, minlength=bins),
+        bad=np.bincount(number, weights=outcome[order], minlength=bins),
+        expected=np.bincount(number, weights=probability[order], minlength=bins),
+    )
+
+
+def equal_mass_edges(probability: np.ndarray, bins: int = CALIBRATION_BINS) -> np.ndarray:
+    """Inner edges of bins of equal mass: the sorted probabilities are split into parts as equal as can be, and the
+    largest of each is its bin's upper edge. So equal probabilities share a bin, and the order of rows does not matter.
+
+    >>> equal_mass_edges(np.array([0.4, 0.1, 0.3, 0.2]), bins=2).tolist()
+    [0.2]
+    """
+    parts = np.array_split(np.sort(probability), min(bins, len(probability)))
+    return np.unique([part[-1] for part in parts[:-1]])
+
+
+def expected_calibration_loss(found: CalibrationBins) -> np.ndarray:
+    """Expected calibration error: mean |share of bad - mean probability| of the bins, weighted by rows (Naeini,
+    Cooper & Hauskrecht, Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015)."""
+    return np.abs(found.bad - found.expected).sum(axis=-1) / found.rows.sum(axis=-1)
+
+
+def calibration_loss(outcome: np.ndarray, probability: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error on bins of equal mass.
 
     >>> round(calibration_loss(np.array([0, 1, 0, 0, 1]), np.array([0.1, 0.1, 0.1, 0.1, 0.7]), 2), 2)
     0.18
     """
     if not len(probability):
         return float("nan")
-    parts = np.array_split(np.sort(probability), min(bins, len(probability)))
-    edges = np.array([part[-1] for part in parts[:-1]])
-    gaps = np.bincount(np.searchsorted(edges, probability, side="left"), weights=outcome - probability)
-    return float(np.abs(gaps).sum() / len(probability))
+    edges = equal_mass_edges(probability, bins)
+    return float(expected_calibration_loss(calibration_bins(outcome, probability, edges)))
+
+
+def window_sums(values: np.ndarray, window: int) -> np.ndarray:
+    """The sum of each value and the ``window - 1`` before it along the first axis, NaN before there are so many.
+
+    Added one by one in the order of sessions, so that a window has the same sum, to the last bit, whatever lies
+    before or beside it: running totals and pairwise sums have not.
+
+    >>> window_sums(np.array([1.0, 2.0, 4.0, 8.0]), 3).tolist()
+    [nan, nan, 7.0, 14.0]
+    """
+    total = np.full(values.shape, np.nan)
+    complete = len(values) - window + 1
+    if complete > 0:
+        total[window - 1 :] = 0.0
+        for first in range(window):
+            total[window - 1 :] += values[first : first + complete]
+    return total
 
 
 def block_counts(sessions: int, *, block: int, replications: int, seed: int) -> np.ndarray:

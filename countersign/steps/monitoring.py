@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from countersign import checks
+from countersign.features import FEATURES, MIN_HISTORY
+from countersign.model.registry import load_champion
+from countersign.model.scoring import FittedModel, score
 from countersign.model.targets import HORIZON, observed_targets
+from countersign.model.training import training_rows
+from countersign.monitoring.drift import DriftReference, drift_readings, measure_drift
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
+from countersign.steps.prices import recent_history
 from countersign.storage.codec import combined_digest
-from countersign.tables import OUTCOMES, PRICES_CLEAN, conform, empty_table
+from countersign.tables import DRIFT, FEATURE_TABLE, OUTCOMES, PRICES_CLEAN, conform, empty_table
+from countersign.thresholds import load_thresholds
 
 
 def outcome_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
@@ -61,3 +69,150 @@ def _outcome_inputs(scores: str, bars: list[str]) -> dict[str, str]:
 def _horizon(project: Project, scored: str, session: str) -> list[str]:
     """The session that was scored and those of its horizon, without the ones that were never delivered."""
     return [day for day in project.calendar.between(scored, session) if day not in project.missing_sessions]
+
+
+def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
+    """``drift``: features, the champion's scores and matured targets against the data that it was trained on."""
+    thresholds, digest = load_thresholds(project.home)
+    service = load_champion(project.store, project.journal)
+    reference, judged_by = DriftReference.from_dict(service.document["reference"]), thresholds.drift
+    behind = judged_by.window_sessions + judged_by.sessions_in_a_row - 1
+    days = _days(project, sessions, behind)
+    seen = _seen(project, days)
+    counts = _subject_counts(reference, service.model, seen, len(days))
+    found = measure_drift(
+        counts,
+        reference,
+        psi=judged_by.psi,
+        significance=judged_by.significance,
+        sessions_in_a_row=judged_by.sessions_in_a_row,
+        window_sessions=judged_by.window_sessions,
+    )
+    for session in sessions:
+        last = days.index(session) + 1
+        verdict, *each = drift_readings(found.until(last))
+        table = conform(
+            {
+                "date": [session] * len(each),
+                "subject": reference.subjects,
+                "status": [reading.status for reading in each],
+                "psi": [reading.value for reading in each],
+                "p_value": found.p[:, last - 1],
+                "sessions_in_a_row": found.in_a_row[:, last - 1],
+                "observations": [reading.observations for reading in each],
+                "sentence": [reading.sentence for reading in each],
+            },
+            DRIFT,
+        )
+        window = days[max(last - behind, 0) : last]
+        inputs = {
+            "model": service.champion.sha256,
+            "thresholds": digest,
+            "features_and_outcomes": combined_digest([seen.digests[day] for day in window]),
+        }
+        stored = project.store.write_table("drift", session, table, DRIFT, inputs)
+        numbers: Numbers = {
+            "rows": len(table),
+            "drifted": int((table["status"] == "fail").sum()),
+            "psi_over_threshold": int((table["psi"] > judged_by.psi).sum()),
+            **{f"psi_{subject}": value for subject, value in zip(table["subject"], table["psi"], strict=True)},
+        }
+        yield Made(session, stored, (verdict.as_check(),), numbers, _drift_preview(table))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Rows of several days: what the champion sees of each, and what came of earlier scores, by the day's number."""
+
+    features: np.ndarray
+    ewma_variance: np.ndarray
+    market_variance: np.ndarray
+    history: np.ndarray
+    day: np.ndarray
+    came_volatility: np.ndarray
+    bad_week: np.ndarray
+    matured_day: np.ndarray
+    digests: dict[str, str]
+
+
+def _days(project: Project, sessions: Sequence[str], behind: int) -> list[str]:
+    """``sessions`` and as many before the first as a window needs, but for those that were never scored."""
+    wanted = [d for d in project.calendar.between(sessions[0], sessions[-1]) if d not in project.missing_sessions]
+    before = project.calendar.lookback(sessions[0], behind)[:-1]
+    return [day for day in before if day < project.first_session or project.store.has("outcomes", day)] + wanted
+
+
+def _seen(project: Project, days: list[str]) -> _Seen:
+    """Features and outcomes of ``days``; of those before the first daily session, from the history's bars."""
+    store, first = project.store, project.first_session
+    parts: list[dict[str, np.ndarray]] = []
+    digests: dict[str, str] = {}
+    if days[0] < first:
+        recent = store.read_table(recent_history(project), None, PRICES_CLEAN, PANEL_COLUMNS, form="parquet")
+        known = np.unique(recent.frame["date"].to_numpy().astype("datetime64[D]"))
+        rows = training_rows(Panel.from_bars(recent.frame, known))
+        place = {day: number for number, day in enumerate(days)}
+        at, matured = (
+            np.array([place.get(project.calendar.after(str(day), later) or "", -1) for day in known])[rows.session]
+            for later in (0, HORIZON)
+        )
+        seen, came = rows.take(at >= 0), rows.take(matured >= 0)
+        parts.append(
+            {
+                "features": seen.features,
+                "ewma_variance": seen.ewma_variance,
+                "market_variance": seen.market_variance,
+                "history": seen.history,
+                "day": at[at >= 0],
+                "came_volatility": np.sqrt(came.variance),
+                "bad_week": came.bad_week,
+                "matured_day": matured[matured >= 0],
+            }
+        )
+        digests |= {day: recent.stored.sha256 for day in days if day < first}
+    for number, day in enumerate(days):
+        if day < first:
+            continue
+        features = store.read_table("features", day, FEATURE_TABLE)
+        outcomes = store.read_table("outcomes", day, OUTCOMES, ("came_volatility", "bad_week"))
+        table = features.frame
+        parts.append(
+            {
+                "features": table[list(FEATURES)].to_numpy().T,
+                "ewma_variance": table["ewma_variance"].to_numpy(),
+                "market_variance": table["market_variance"].to_numpy(),
+                "history": table["history_sessions"].to_numpy(),
+                "day": np.full(len(table), number),
+                "came_volatility": outcomes.frame["came_volatility"].to_numpy(),
+                "bad_week": outcomes.frame["bad_week"].to_numpy(),
+                "matured_day": np.full(len(outcomes.frame), number),
+            }
+        )
+        digests[day] = combined_digest([features.stored.sha256, outcomes.stored.sha256])
+    joined = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
+    return _Seen(**joined, digests=digests)
+
+
+def _subject_counts(reference: DriftReference, model: FittedModel, seen: _Seen, days: int) -> np.ndarray:
+    """Counts (subjects, days, bins + 1) of every subject, on the kind of rows that the reference was made of."""
+    rows = seen.history >= MIN_HISTORY
+    day, features = seen.day[rows], seen.features[:, rows]
+    scores = score(model, features, seen.ewma_variance[rows], seen.market_variance[rows], seen.history[rows])
+    matured = ~np.isnan(seen.came_volatility)
+    found = {
+        **{name: (values, day) for name, values in zip(FEATURES, features, strict=True)},
+        "volatility_forecast": (np.sqrt(scores.variance), day),
+        "bad_week_probability": (scores.probability, day),
+        "volatility": (seen.came_volatility[matured], seen.matured_day[matured]),
+        "bad_week": (seen.bad_week[matured], seen.matured_day[matured]),
+    }
+    return np.stack([reference.count(name, *found[name], days) for name in reference.subjects])
+
+
+def _drift_preview(table: pd.DataFrame) -> str:
+    """The subjects as a table in Markdown, the largest index first."""
+    lines = ["| subject | PSI | p | | status |", "|---|---:|---:|---|---|"]
+    for row in table.sort_values("psi", ascending=False, na_position="last").to_dict(orient="records"):
+        bar = "" if np.isnan(row["psi"]) else "█" * min(round(row["psi"] * 20), 20)
+        lines.append(f"| {row['subject']} | {row['psi']:.3f} | {row['p_value']:.2g} | {bar} | {row['status']} |")
+    return "\n".join(lines)

@@ -20,11 +20,13 @@ from countersign.tables import PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED
 HISTORY: Final = "history/prices"
 """All sessions before the first daily one, Parquet."""
 HISTORY_REJECTED: Final = "history/rejected"
+RECENT_SESSIONS: Final = 2 * LOOKBACK + 2
+"""Sessions of the history that daily sessions read: features look back a quarter, drift at a quarter of features."""
 
 
 def recent_history(project: Project) -> str:
-    """The artifact with the last ``LOOKBACK`` sessions of it: all that daily sessions read of the history, whatever
-    its length. Named by the first daily session, so that one which was moved does not leave a gap unnoticed.
+    """The artifact with the last ``RECENT_SESSIONS`` of it: all that daily sessions read of the history, whatever its
+    length. Named by the first daily session, so that one which was moved does not leave a gap unnoticed.
     """
     return f"history/before_{project.first_session}"
 
@@ -53,7 +55,7 @@ def load_history(project: Project, now: datetime) -> Made:
     )
     source = {"source": project.source.uri}
     stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
-    recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, LOOKBACK)[0])]
+    recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, RECENT_SESSIONS)[0])]
     project.store.write_table(
         recent_history(project), None, recent, PRICES_CLEAN, {HISTORY: stored.sha256}, form="parquet"
     )

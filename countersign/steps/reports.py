@@ -15,7 +15,8 @@ from countersign.steps.made import Made, Numbers, again
 from countersign.steps.monitoring import outcome_inputs
 from countersign.steps.prices import symbols_before
 from countersign.steps.scoring import bars_digest
-from countersign.tables import FEATURE_TABLE, OUTCOMES, PRICES_CLEAN, PRICES_REJECTED, SCORES
+from countersign.tables import DRIFT, FEATURE_TABLE, METRICS, OUTCOMES, PRICES_CLEAN, PRICES_REJECTED, SCORES
+from countersign.thresholds import load_thresholds
 
 
 def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
@@ -30,6 +31,8 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date", "symbol"))
         rejected = store.read_table("prices_rejected", session, PRICES_REJECTED)
         outcomes = store.read_table("outcomes", session, OUTCOMES).frame
+        metrics = store.read_table("metrics", session, METRICS).frame
+        drift = store.read_table("drift", session, DRIFT).frame
         words = _commentary(project, session)
         before = symbols_before(project, session)
         text = report_text(
@@ -43,6 +46,8 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
                 missing=None if before is None else sorted(set(before) - set(clean.frame["symbol"])),
                 scores=scores.frame,
                 matured=None if outcomes.empty else Matured(str(outcomes["scored"].iloc[0].date()), outcomes),
+                metrics=metrics,
+                drift=drift,
                 model_sha256=scores.stored.inputs["model"],
                 champion_sha256=service.champion.sha256,
                 decision=service.champion.decision,
@@ -78,8 +83,9 @@ def _commentary(project: Project, session: str) -> str | None:
 
 def _inputs(project: Project, session: str, model: str, commentary: str | None) -> dict[str, str]:
     """The digest of everything that a report is made from, as it is now."""
-    names = ("prices_clean", "prices_rejected", "scores", "outcomes")
+    names = ("prices_clean", "prices_rejected", "scores", "outcomes", "drift", "metrics")
     found = {name: project.store.digest(name, session) for name in names}
+    found["thresholds"] = load_thresholds(project.home)[1]
     if commentary is not None:
         found["commentary"] = hashlib.sha256(commentary.encode()).hexdigest()
     return {**found, "model": model}

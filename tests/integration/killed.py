@@ -20,8 +20,9 @@ from typing import Any
 
 from countersign.model import registry
 from countersign.project import Project, open_project
+from countersign.steps.metrics import metric_sessions
 from countersign.steps.model import train_first_model
-from countersign.steps.monitoring import outcome_sessions
+from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.reports import report_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
@@ -39,6 +40,8 @@ def run_session(project: Project) -> None:
     list(feature_sessions(project, [SESSION]))
     list(score_sessions(project, [SESSION], NOW))
     list(outcome_sessions(project, [SESSION]))
+    list(drift_sessions(project, [SESSION]))
+    list(metric_sessions(project, [SESSION]))
     list(report_sessions(project, [SESSION]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from countersign.cli import main
 from countersign.project import Project
+from countersign.steps.metrics import metric_sessions
+from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions
 from countersign.steps.reports import report_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
@@ -35,7 +38,10 @@ def run_sessions(project: Project, now: datetime) -> None:
         ingest_sessions(project, SESSIONS, now),
         clean_sessions(project, SESSIONS),
         feature_sessions(project, SESSIONS),
-        score_sessions(project, SESSIONS),
+        score_sessions(project, SESSIONS, now),
+        outcome_sessions(project, SESSIONS),
+        drift_sessions(project, SESSIONS),
+        metric_sessions(project, SESSIONS),
         report_sessions(project, SESSIONS),
     ):
         assert len(list(step)) == len(SESSIONS)
@@ -128,7 +134,43 @@ def test_a_broken_configuration_is_one_message_on_stderr_and_exit_code_2(command
     assert snapshot(empty_home) == before
 
 
-@pytest.mark.parametrize("command", [(), ("status",), ("evaluate",)])
+def test_thresholds_check_shows_each_with_its_owner_and_review_and_the_digest_of_the_file(empty_home: Path) -> None:
+    path = empty_home / "config" / "thresholds.yaml"
+    table = countersign(empty_home, "thresholds", "check")
+    found = json.loads(countersign(empty_home, "thresholds", "check", "--json").stdout)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (table.exit_code, found["sha256"]) == (0, digest)
+    assert digest[:12] in table.stdout
+    rows = [line.split() for line in table.stdout.splitlines()]
+    for threshold in found["thresholds"]:
+        [row] = [row for row in rows if row[:1] == [threshold["name"]]]
+        assert float(row[1]) == threshold["value"]
+        assert " ".join(row[2:]) == f"{threshold['owner']} {threshold['reviewed']}"
+
+
+def test_thresholds_check_says_whose_review_is_due_and_is_no_error(empty_home: Path) -> None:
+    path = empty_home / "config" / "thresholds.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("2026-11-25", "2020-01-02", 1), encoding="utf-8")
+    table = countersign(empty_home, "thresholds", "check")
+    [due, *_] = json.loads(countersign(empty_home, "thresholds", "check", "--json").stdout)["needs_a_person"]
+    assert table.exit_code == 0
+    assert due.startswith("data: reviewed ")
+    assert f"Needs a person\n  - {due}" in table.stdout
+
+
+def test_thresholds_check_refuses_a_file_that_cannot_be_used_with_one_message(empty_home: Path) -> None:
+    path = empty_home / "config" / "thresholds.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("psi: 0.2 ", "psi: nan "), encoding="utf-8")
+    broken = countersign(empty_home, "thresholds", "check")
+    path.unlink()
+    gone = countersign(empty_home, "thresholds", "check", "--json")
+    for result, named in ((broken, "drift.psi: "), (gone, "Copy config/thresholds.yaml")):
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert named in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", [(), ("status",), ("evaluate",), ("thresholds", "check")])
 def test_help_answers_with_an_example_and_loads_nothing_heavy(command: tuple[str, ...]) -> None:
     heavy = ["pandas", "dagster", "sklearn", "pyarrow", "exchange_calendars", "scipy"]
     program = (

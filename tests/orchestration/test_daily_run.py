@@ -11,6 +11,7 @@ import orjson
 import pandas as pd
 import pytest
 
+from countersign.steps.metrics import MEASURES
 from tests.orchestration.conftest import Pipeline, file_digest, files, make_pipeline
 
 SESSION = "2008-09-03"
@@ -21,9 +22,12 @@ FILES = {
     "prices_clean": f"sessions/{SESSION}/prices_clean.json",
     "features": f"sessions/{SESSION}/features.json",
     "scores": f"sessions/{SESSION}/scores.json",
+    "outcomes": f"sessions/{SESSION}/outcomes.json",
+    "drift": f"sessions/{SESSION}/drift.json",
+    "metrics": f"sessions/{SESSION}/metrics.json",
     "report": f"sessions/{SESSION}/report.txt",
 }
-DAILY = ("prices_raw", "prices_clean", "features", "scores", "outcomes", "report")
+DAILY = ("prices_raw", "prices_clean", "features", "scores", "outcomes", "drift", "metrics", "report")
 
 
 def value(event: dg.AssetMaterialization, name: str) -> object:
@@ -71,7 +75,7 @@ def test_scores_and_model_carry_their_numbers_as_numbers_that_dagster_plots(fini
 
 def test_every_check_ran_with_its_answer_and_its_numbers(finished: Pipeline) -> None:
     keys = finished.definitions.resolve_asset_graph().asset_check_keys
-    assert len(keys) == 14
+    assert len(keys) == 15 + len(MEASURES)
     runs = finished.instance.get_run_records(limit=10)
     found = {}
     for record in reversed(runs):

@@ -40,7 +40,14 @@ ASSETS = {
     "features": ("scoring", "team:quant", {"json", "numpy"}, {"prices_clean", "price_history"}),
     "model": ("model", "team:quant", {"json", "scikitlearn"}, {"price_history"}),
     "scores": ("scoring", "team:quant", {"json", "numpy"}, {"features", "model"}),
-    "report": ("reports", "team:risk", {"text"}, {"scores", "outcomes", "prices_clean", "model"}),
+    "report": ("reports", "team:risk", {"text"}, {"scores", "outcomes", "drift", "metrics", "prices_clean", "model"}),
+    "drift": ("monitoring", "team:risk", {"json", "numpy"}, {"features", "outcomes", "price_history", "model"}),
+    "metrics": (
+        "monitoring",
+        "team:risk",
+        {"json", "numpy"},
+        {"scores", "outcomes", "prices_clean", "prices_raw", "model"},
+    ),
     "outcomes": ("monitoring", "team:risk", {"json"}, {"scores", "prices_clean"}),
 }
 
@@ -103,7 +110,7 @@ def test_every_check_rides_in_its_assets_step_and_says_what_it_asks(definitions:
     ("job", "assets"),
     [
         ("bootstrap_job", {"price_history", "model"}),
-        ("daily_job", {"prices_raw", "prices_clean", "features", "scores", "outcomes", "report"}),
+        ("daily_job", set(ASSETS) - {"price_history", "model"}),
     ],
 )
 def test_a_job_selects_its_assets(job: str, assets: set[str], definitions: dg.Definitions) -> None:

@@ -35,6 +35,12 @@ def scored(symbols: list[str], **columns: Any) -> pd.DataFrame:
     return table.assign(**columns)
 
 
+def readings(*found: tuple[str, str, str]) -> pd.DataFrame:
+    """Rows as in ``metrics`` and ``drift``: layer, measure, status."""
+    table = pd.DataFrame(found, columns=["layer", "measure", "status"])
+    return table.assign(sentence=table["measure"] + " is " + table["status"])
+
+
 def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
     table = scored(symbols or ["AAPL", "GOOG", "IBM"])
     measures = {name: {"model": 0.7774, "baseline": 0.7710} for name in ("auc", "qlike")}
@@ -48,6 +54,10 @@ def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
         missing=[],
         scores=table,
         matured=None,
+        metrics=readings(
+            ("data", "rows", "pass"), ("data", "schema", "pass"), ("model", "auc", "pass"), ("business", "rate", "pass")
+        ),
+        drift=readings(("drift", "return_1", "pass")),
         model_sha256="a" * 64,
         champion_sha256="a" * 64,
         decision="d" * 64,
@@ -110,6 +120,25 @@ def test_every_symbol_is_named_within_80_columns_however_many_there_are(symbols:
 def test_the_check_of_the_report_finds_a_symbol_that_is_not_there() -> None:
     text = report_text(facts(["AAPL", "GOOG"]))
     assert checks.report_complete(text, ["AAPL", "GOO"]).status == "fail"
+
+
+def test_each_layer_has_one_line_and_only_what_failed_needs_a_person() -> None:
+    metrics = readings(
+        ("data", "rows", "pass"),
+        ("data", "schema", "pass"),
+        ("model", "auc", "insufficient"),
+        ("model", "brier", "fail"),
+        ("business", "bad_rate", "insufficient"),
+    )
+    drift = readings(("drift", "return_1", "pass"), ("drift", "skew_63", "insufficient"))
+    text = report_text(facts(metrics=metrics, drift=drift))
+    assert section(text, "MONITORING") == (
+        "MONITORING data ok 2 of 2 measures as they should be "
+        "drift partly 1 of 2 distributions as in training, 1 without evidence "
+        "model FAIL 0 of 2 measures as they should be, 1 failed, 1 without evidence "
+        "business unknown 0 of 1 measures as they should be, 1 without evidence"
+    )
+    assert section(text, "NEEDS A PERSON") == "NEEDS A PERSON - Brier is fail."
 
 
 def test_a_missing_symbol_and_rejected_rows_need_a_person_and_stand_with_the_data() -> None:

@@ -32,8 +32,9 @@ from countersign.errors import (
 from countersign.features import MIN_HISTORY
 from countersign.project import Project, open_project
 from countersign.steps.made import Made
+from countersign.steps.metrics import metric_sessions
 from countersign.steps.model import evaluate_source, train_first_model
-from countersign.steps.monitoring import outcome_sessions
+from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.reports import report_sessions, session_is_done
 from countersign.steps.scoring import feature_sessions, score_sessions
@@ -42,7 +43,17 @@ from countersign.tables import FEATURE_TABLE, OUTCOMES, PRICES_REJECTED, SCORES,
 TODAY = date(2013, 3, 4)
 NOW = datetime(2013, 3, 4, 12, tzinfo=UTC)
 SESSIONS = ["2008-09-02", "2008-09-03", "2008-09-04", "2008-09-05", "2008-09-08", "2008-09-09", "2008-09-10"]
-ARTIFACTS = {"prices_raw", "prices_clean", "prices_rejected", "features", "scores", "outcomes", "report"}
+ARTIFACTS = {
+    "prices_raw",
+    "prices_clean",
+    "prices_rejected",
+    "features",
+    "scores",
+    "outcomes",
+    "drift",
+    "metrics",
+    "report",
+}
 
 
 @pytest.fixture(scope="module", params=["json", "parquet"])
@@ -123,6 +134,8 @@ def run(project: Project, sessions: list[str], now: datetime) -> dict[str, list[
         "features": list(feature_sessions(project, sessions)),
         "scores": list(score_sessions(project, sessions, now)),
         "outcomes": list(outcome_sessions(project, sessions)),
+        "drift": list(drift_sessions(project, sessions)),
+        "metrics": list(metric_sessions(project, sessions)),
         "report": list(report_sessions(project, sessions)),
     }
 
@@ -446,6 +459,8 @@ def test_a_symbol_with_a_short_history_is_flagged_and_scored_by_the_baseline_unt
         session, checks = sessions[age], {c.name: c for c in features[age].checks}
         list(score_sessions(project, [session], now))
         list(outcome_sessions(project, [session]))
+        list(drift_sessions(project, [session]))
+        list(metric_sessions(project, [session]))
         list(report_sessions(project, [session]))
         scores = project.store.read_table("scores", session, SCORES).frame.set_index("symbol").loc["GOOG"]
         report, _ = project.store.read_text("report", session)
@@ -524,6 +539,8 @@ def daily_steps(project: Project, session: str, now: datetime) -> list[Callable[
         lambda: list(feature_sessions(project, [session])),
         lambda: list(score_sessions(project, [session], now)),
         lambda: list(outcome_sessions(project, [session])),
+        lambda: list(drift_sessions(project, [session])),
+        lambda: list(metric_sessions(project, [session])),
         lambda: list(report_sessions(project, [session])),
     ]
 

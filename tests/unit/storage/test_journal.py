@@ -86,7 +86,7 @@ def test_a_line_that_was_removed_repeated_or_moved_is_named_by_its_number(
     lines = dict(zip("abc", journal.path.read_bytes().splitlines(keepends=True), strict=True))
     altered = b"".join(lines[name] for name in order)
     journal.path.write_bytes(altered)
-    with pytest.raises(JournalError, match=rf"journal\.jsonl, line {wrong}: .* restored from a backup"):
+    with pytest.raises(JournalError, match=rf"journal\.jsonl, line {wrong}: .* Restore the file from a backup"):
         journal.read()
     with pytest.raises(JournalError, match=rf"line {wrong}"):
         journal.append("deployed", NOW, model="d" * 64, decision="bootstrap")
