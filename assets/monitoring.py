@@ -5,6 +5,7 @@ import dagster as dg
 from assets.model import model
 from assets.partitions import LOOKBACK_MAPPING, MATURED_MAPPING, SINGLE_RUN
 from assets.results import Events, check_spec, column_schema, record
+from assets.runs import DAILY_JOB, recent_runs
 from assets.scoring import features, scores
 from countersign import checks
 from countersign.steps import metrics as metric_steps
@@ -86,7 +87,7 @@ def drift(context: dg.AssetExecutionContext, project: ProjectResource, clock: Cl
     metadata=column_schema(METRICS),
     check_specs=[
         dg.AssetCheckSpec(measure, asset="metrics", description=f"{meaning}.")
-        for measure, meaning in metric_steps.MEASURES.items()
+        for measure, meaning in {**metric_steps.MEASURES, **metric_steps.SYSTEM_MEASURES}.items()
     ],
 )
 def metrics(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
@@ -96,4 +97,5 @@ def metrics(context: dg.AssetExecutionContext, project: ProjectResource, clock: 
     measure looks back at is not in the store; the message says which. A failed check warns and stops nothing.
     """
     sessions = context.partition_keys
-    yield from record(context, project, clock, lambda opened, now: metric_steps.metric_sessions(opened, sessions))
+    runs = recent_runs(context.instance, DAILY_JOB)
+    yield from record(context, project, clock, lambda opened, now: metric_steps.metric_sessions(opened, sessions, runs))

@@ -6,6 +6,8 @@ from typing import Final
 
 import dagster as dg
 
+from assets.runs import DAILY_JOB
+
 DAILY_ASSETS: Final = ("prices_raw", "prices_clean", "features", "scores", "outcomes", "drift", "metrics", "report")
 
 bootstrap_job = dg.define_asset_job(
@@ -15,7 +17,7 @@ bootstrap_job = dg.define_asset_job(
 )
 
 daily_job = dg.define_asset_job(
-    "daily_job",
+    DAILY_JOB,
     selection=dg.AssetSelection.assets(*DAILY_ASSETS),
     description="A session, from the source to the report. Partition: the session's date.",
 )

@@ -9,6 +9,7 @@ A verdict passes only where the upper bound is within the limit: three quick run
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
 
@@ -22,6 +23,18 @@ CONFIDENCE: Final = 0.95
 """Of upper bounds, one-sided."""
 FEWEST: Final = 59
 """Durations from which their p95 has an upper bound: the smallest n with 0.95ⁿ ≤ 0.05."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs that have ended: how long each took, in seconds (n,), and how many of them failed."""
+
+    seconds: np.ndarray
+    failed: int
+
+
+NO_RUNS: Final = Runs(np.empty(0), 0)
+"""Before the first run has ended, and outside Dagster."""
 
 
 def quantile_rank(count: int) -> int:

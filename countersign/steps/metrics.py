@@ -18,14 +18,32 @@ from countersign.monitoring.completeness import Arrivals, arrived_cells, complet
 from countersign.monitoring.contract import schema_reading
 from countersign.monitoring.discrimination import auc_reading, rolling_auc
 from countersign.monitoring.errors import error_readings, rolling_losses, session_losses
+from countersign.monitoring.freshness import freshness_readings
+from countersign.monitoring.latency import Runs, failure_reading, latency_reading
 from countersign.monitoring.reading import Reading
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
 from countersign.storage.codec import combined_digest
 from countersign.tables import METRICS, OUTCOMES, PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED, SCORES, conform
-from countersign.thresholds import BusinessThresholds, DataThresholds, ModelThresholds, Thresholds, load_thresholds
+from countersign.thresholds import (
+    BusinessThresholds,
+    DataThresholds,
+    ModelThresholds,
+    SystemThresholds,
+    Thresholds,
+    load_thresholds,
+)
+
+SYSTEM_MEASURES: Final = {
+    "run_seconds_p95": "Runs of a session are quick",
+    "run_failures": "Runs of a session succeed",
+}
+"""Measures of the runs themselves. They depend on when they are asked, so they are verdicts in Dagster and part of no
+artifact."""
 
 MEASURES: Final = {
+    "staleness_minutes": "The newest bar is the session's",
+    "arrival_minutes": "The bars arrived soon after the close",
     "schema": "The columns that arrived are those of the contract",
     "null_share": "Cells that are missing, over all columns",
     "column_null_share": "Cells that are missing in the worst column",
@@ -46,18 +64,21 @@ MEASURES: Final = {
     "bad_rate_vs_validation": "Bad weeks among the approved, against validation",
     "bad_rate_vs_quarter": "Bad weeks among the approved, against the quarter before",
 }
-"""Every measure of ``metrics``, by name."""
+"""Every measure of the artifact ``metrics``, by name."""
 
 
-def metric_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
-    """``metrics``: each measure of data, model and business, judged by ``config/thresholds.yaml``."""
+def metric_sessions(project: Project, sessions: Sequence[str], runs: Runs) -> Iterator[Made]:
+    """``metrics``: each measure of data, model and business, judged by ``config/thresholds.yaml``, and beside it the
+    verdicts on ``runs``.
+    """
     thresholds, digest = load_thresholds(project.home)
     contract, service = load_contract(project.home), load_champion(project.store, project.journal)
-    read = _Reader(project)
+    read, system = _Reader(project), _system(runs, thresholds.system)
     for session in sessions:
         read.digests.clear()
         days = _days(project, session, thresholds)
         readings = (
+            *_freshness(project, session, thresholds.data),
             *_data(read, days, contract, thresholds.data),
             *_model(read, days, service, thresholds.model),
             *_business(read, days, service, thresholds.business),
@@ -79,9 +100,10 @@ def metric_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         numbers: Numbers = {
             "rows": len(table),
             **{f"{status}_measures": int((table["status"] == status).sum()) for status in ("fail", "insufficient")},
-            **{reading.measure: reading.value for reading in readings},
+            **{reading.measure: reading.value for reading in (*readings, *system)},
         }
-        yield Made(session, stored, tuple(r.as_check() for r in readings), numbers, metrics_preview(table))
+        verdicts = tuple(reading.as_check() for reading in (*readings, *system))
+        yield Made(session, stored, verdicts, numbers, metrics_preview(table))
 
 
 def metrics_preview(table: pd.DataFrame) -> str:
@@ -123,6 +145,29 @@ def _days(project: Project, session: str, thresholds: Thresholds) -> list[str]:
     )
     *before, _ = project.calendar.lookback(session, behind)
     return [d for d in before if d >= project.first_session and project.store.has("outcomes", d)] + [session]
+
+
+def _system(runs: Runs, limits: SystemThresholds) -> tuple[Reading, ...]:
+    count = len(runs.seconds)
+    return (
+        latency_reading("run_seconds_p95", runs.seconds, unit="s", max_duration=limits.max_p95_seconds),
+        failure_reading("run_failures", runs.failed, count, max_rate=limits.max_error_rate),
+    )
+
+
+def _freshness(project: Project, session: str, limits: DataThresholds) -> tuple[Reading, ...]:
+    """By when the session was scored first, which the prediction log keeps: running it again changes nothing."""
+    said = project.predictions.first(session)
+    close = project.calendar.close(session)
+    arrival = said.at if said else None
+    return freshness_readings(
+        close,
+        close,
+        arrival,
+        live=arrival is not None and project.calendar.last_closed(arrival) == session,
+        max_staleness_minutes=limits.max_staleness_minutes,
+        max_arrival_minutes=limits.max_arrival_minutes,
+    )
 
 
 def _data(read: _Reader, days: list[str], contract: Contract, limits: DataThresholds) -> Iterator[Reading]:

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was said of ``session``: the digests of the scores and of the model, and the columns of the scores."""
+    """What was said of ``session``, and when: the digests of the scores and the model, and the scores' columns."""
 
     session: str
+    at: datetime
     scores: str
     model: str
     columns: Mapping[str, list[Any]]
@@ -53,7 +54,8 @@ class PredictionLog:
         """What was said first of ``session``, or None. Raises ``JournalError`` where the record is broken."""
         for line in self._month(session).read():
             if line["session"] == session:
-                return Prediction(session, line["scores"], line["model"], line["columns"])
+                at = datetime.fromisoformat(line["at"])
+                return Prediction(session, at, line["scores"], line["model"], line["columns"])
         return None
 
     def _month(self, session: str) -> Journal:

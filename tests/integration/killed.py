@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from countersign.model import registry
+from countersign.monitoring.latency import NO_RUNS
 from countersign.project import Project, open_project
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.model import train_first_model
@@ -41,7 +42,7 @@ def run_session(project: Project) -> None:
     list(score_sessions(project, [SESSION], NOW))
     list(outcome_sessions(project, [SESSION]))
     list(drift_sessions(project, [SESSION]))
-    list(metric_sessions(project, [SESSION]))
+    list(metric_sessions(project, [SESSION], NO_RUNS))
     list(report_sessions(project, [SESSION]))
 
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from countersign.cli import main
+from countersign.monitoring.latency import NO_RUNS
 from countersign.project import Project
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
@@ -41,7 +42,7 @@ def run_sessions(project: Project, now: datetime) -> None:
         score_sessions(project, SESSIONS, now),
         outcome_sessions(project, SESSIONS),
         drift_sessions(project, SESSIONS),
-        metric_sessions(project, SESSIONS),
+        metric_sessions(project, SESSIONS, NO_RUNS),
         report_sessions(project, SESSIONS),
     ):
         assert len(list(step)) == len(SESSIONS)

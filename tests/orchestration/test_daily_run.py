@@ -11,7 +11,8 @@ import orjson
 import pandas as pd
 import pytest
 
-from countersign.steps.metrics import MEASURES
+from assets.runs import recent_runs
+from countersign.steps.metrics import MEASURES, SYSTEM_MEASURES
 from tests.orchestration.conftest import Pipeline, file_digest, files, make_pipeline
 
 SESSION = "2008-09-03"
@@ -75,7 +76,7 @@ def test_scores_and_model_carry_their_numbers_as_numbers_that_dagster_plots(fini
 
 def test_every_check_ran_with_its_answer_and_its_numbers(finished: Pipeline) -> None:
     keys = finished.definitions.resolve_asset_graph().asset_check_keys
-    assert len(keys) == 15 + len(MEASURES)
+    assert len(keys) == 15 + len(MEASURES) + len(SYSTEM_MEASURES)
     runs = finished.instance.get_run_records(limit=10)
     found = {}
     for record in reversed(runs):
@@ -158,7 +159,8 @@ def test_a_range_in_one_run_makes_the_bytes_and_versions_of_single_runs(
         assert {t for t in event.tags if "input_data_version" in t} == {
             t for t in expected if "input_data_version" in t
         }
-        same = set(event.metadata) - {"path", "dagster/uri", "rejected", "source"}
+        # How the runs went so far differs from run to run.
+        same = set(event.metadata) - {"path", "dagster/uri", "rejected", "source", *SYSTEM_MEASURES}
         assert {k: event.metadata[k] for k in same} == {k: single[key].metadata[k] for k in same}
     assert len({e.tags["dagster/data_version"] for e in ranged.values() if e.tags}) == len(ranged)
 
@@ -185,3 +187,14 @@ def test_bootstrap_run_again_changes_no_byte_and_keeps_the_model_in_service(pipe
     assert pipeline.run(job="bootstrap_job").success
     assert pipeline.artifacts() == before
     assert value(pipeline.last("model"), "in_service") == "unchanged"
+
+
+def test_runs_of_single_sessions_are_counted_with_their_failures_and_ranges_are_not(pipeline: Pipeline) -> None:
+    assert len(recent_runs(pipeline.instance, "daily_job").seconds) == 0
+    assert pipeline.run("2008-09-02").success
+    assert pipeline.run("2008-09-03", "2008-09-04").success
+    assert not pipeline.run("2008-09-08", assets=["features"]).success
+    found = recent_runs(pipeline.instance, "daily_job")
+    assert len(found.seconds) == 2
+    assert found.failed == 1
+    assert (found.seconds > 0).all()

@@ -1,0 +1,23 @@
+"""Runs: how the pipeline's own runs went, from Dagster's records. Does not belong here: the verdict on them."""
+
+from typing import Final
+
+import dagster as dg
+import numpy as np
+
+from countersign.monitoring.latency import Runs
+
+DAILY_JOB: Final = "daily_job"
+_NEWEST: Final = 100
+"""Runs that are looked at: p95 takes 59."""
+
+
+def recent_runs(instance: dg.DagsterInstance, job: str) -> Runs:
+    """The newest ended runs of ``job`` for single sessions; a range takes as long as it has sessions."""
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=ended), limit=_NEWEST)
+    single = [r for r in records if "dagster/partition" in r.dagster_run.tags and r.start_time and r.end_time]
+    return Runs(
+        seconds=np.array([(r.end_time or 0) - (r.start_time or 0) for r in single], dtype=float),
+        failed=sum(r.dagster_run.status == dg.DagsterRunStatus.FAILURE for r in single),
+    )

@@ -1,0 +1,156 @@
+"""Drift and metrics of a session: what they are made from, and that they say so when there is too little."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from countersign.checks import CheckResult
+from countersign.features import FEATURES
+from countersign.model.registry import load_champion
+from countersign.monitoring.latency import NO_RUNS, Runs
+from countersign.monitoring.psi import stability_index
+from countersign.project import Project, open_project
+from countersign.steps.metrics import MEASURES, SYSTEM_MEASURES, metric_sessions
+from countersign.steps.monitoring import drift_sessions, outcome_sessions
+from countersign.steps.prices import clean_sessions, ingest_sessions
+from countersign.steps.scoring import feature_sessions, score_sessions
+from countersign.tables import DRIFT, FEATURE_TABLE, METRICS
+
+TODAY = date(2013, 3, 4)
+
+
+@pytest.fixture(scope="module")
+def quarter(bootstrapped_home: Path, tmp_path_factory: pytest.TempPathFactory, now: datetime) -> Project:
+    """Ninety sessions from the first on, scored and with outcomes. Read only but for drift and metrics."""
+    home = Path(shutil.copytree(bootstrapped_home, tmp_path_factory.mktemp("quarter") / "home"))
+    project = open_project(home, TODAY)
+    sessions = project.daily_sessions(now)[:90]
+    list(ingest_sessions(project, sessions, now))
+    list(clean_sessions(project, sessions))
+    list(feature_sessions(project, sessions))
+    list(score_sessions(project, sessions, now))
+    list(outcome_sessions(project, sessions))
+    return project
+
+
+def last(project: Project, now: datetime) -> str:
+    return project.daily_sessions(now)[89]
+
+
+def test_drift_compares_the_last_quarter_of_features_with_the_training_data(quarter: Project, now: datetime) -> None:
+    session = last(quarter, now)
+    list(drift_sessions(quarter, [session]))
+    found: Any = quarter.store.read_table("drift", session, DRIFT).frame.set_index("subject")
+    window = quarter.calendar.lookback(session, 63)
+    features = pd.concat([quarter.store.read_table("features", day, FEATURE_TABLE).frame for day in window])
+    reference = load_champion(quarter.store, quarter.journal).document["reference"]["features"]
+    for name in FEATURES:
+        edges = reference[name]["edges"]
+        counts = np.bincount(np.searchsorted(edges, features[name], side="left"), minlength=len(edges) + 1)
+        expected = stability_index(np.array(reference[name]["counts"]), counts)
+        assert found.loc[name, "psi"] == pytest.approx(float(expected), rel=1e-12)
+        assert found.loc[name, "observations"] == len(features)
+
+
+def test_the_first_session_is_compared_by_the_features_of_the_history_before_it(
+    project: Project, now: datetime
+) -> None:
+    first = project.first_session
+    list(ingest_sessions(project, [first], now))
+    list(clean_sessions(project, [first]))
+    list(feature_sessions(project, [first]))
+    list(score_sessions(project, [first], now))
+    list(outcome_sessions(project, [first]))
+    list(drift_sessions(project, [first]))
+    found = project.store.read_table("drift", first, DRIFT).frame.set_index("subject")
+    # Four symbols in each of 63 sessions; on the first one nothing matures that was scored.
+    assert found["observations"].drop(["volatility", "bad_week"]).unique().tolist() == [252]
+    assert found["observations"][["volatility", "bad_week"]].tolist() == [248, 248]
+
+
+def test_metrics_judge_the_model_beside_the_baseline_on_the_sessions_that_have_matured(
+    quarter: Project, now: datetime
+) -> None:
+    session = last(quarter, now)
+    (made,) = metric_sessions(quarter, [session], NO_RUNS)
+    found: Any = quarter.store.read_table("metrics", session, METRICS).frame.set_index("measure")
+    assert found.index.tolist() == list(MEASURES)
+    assert {check.name for check in made.checks} == {*MEASURES, *SYSTEM_MEASURES}
+    # 85 of 90 sessions have matured; the last 60 of them, four symbols each.
+    assert found.loc["qlike", "observations"] == 240
+    assert found.loc["qlike", "reference"] > 0
+    assert found.loc[["schema", "rows", "symbols"], "status"].tolist() == ["pass"] * 3
+    # Autumn 2008 has been harder than validation, which the report may not take for a worse model.
+    assert "the market got harder" in found.loc["volatility_mae", "sentence"]
+
+
+def test_where_little_has_matured_nothing_is_green_that_rests_on_outcomes(quarter: Project, now: datetime) -> None:
+    early = quarter.daily_sessions(now)[20]
+    (made,) = metric_sessions(quarter, [early], NO_RUNS)
+    status = {check.name: check.status for check in made.checks}
+    resting = [name for name in MEASURES if name.startswith(("qlike", "volatility", "auc", "calib", "ece", "brier"))]
+    assert {status[name] for name in resting} == {"insufficient"}
+
+
+def test_a_session_that_was_scored_years_later_says_nothing_of_freshness(quarter: Project, now: datetime) -> None:
+    (made,) = metric_sessions(quarter, [last(quarter, now)], NO_RUNS)
+    status = {check.name: check.status for check in made.checks}
+    assert (status["staleness_minutes"], status["arrival_minutes"]) == ("insufficient", "insufficient")
+
+
+def test_a_session_that_was_scored_on_its_own_evening_is_judged_by_when(project: Project) -> None:
+    first = project.first_session
+    evening = project.calendar.close(first) + timedelta(minutes=95)
+    list(ingest_sessions(project, [first], evening))
+    list(clean_sessions(project, [first]))
+    list(feature_sessions(project, [first]))
+    list(score_sessions(project, [first], evening))
+    list(outcome_sessions(project, [first]))
+    (made,) = metric_sessions(project, [first], NO_RUNS)
+    arrival = next(check for check in made.checks if check.name == "arrival_minutes")
+    assert (arrival.status, arrival.numbers["value"]) == ("pass", 95)
+
+
+@pytest.mark.parametrize(
+    ("runs", "seconds", "failures"),
+    [
+        (NO_RUNS, "insufficient", "insufficient"),
+        (Runs(np.full(59, 5.0), 0), "pass", "pass"),
+        (Runs(np.full(58, 5.0), 0), "insufficient", "pass"),
+        (Runs(np.full(100, 500.0), 30), "fail", "fail"),
+    ],
+)
+def test_runs_are_judged_beside_the_artifact_and_change_no_byte_of_it(
+    runs: Runs, seconds: str, failures: str, quarter: Project, now: datetime
+) -> None:
+    session = last(quarter, now)
+    (quiet,) = metric_sessions(quarter, [session], NO_RUNS)
+    (made,) = metric_sessions(quarter, [session], runs)
+    status = {check.name: check.status for check in made.checks}
+    assert (status["run_seconds_p95"], status["run_failures"]) == (seconds, failures)
+    assert made.stored.sha256 == quiet.stored.sha256
+
+
+def test_another_threshold_is_another_verdict_and_another_digest_on_record(
+    quarter: Project, now: datetime, tmp_path: Path
+) -> None:
+    session = last(quarter, now)
+    copy = open_project(Path(shutil.copytree(quarter.home, tmp_path / "home")), TODAY)
+    path = copy.home / "config" / "thresholds.yaml"
+    (before,) = metric_sessions(copy, [session], NO_RUNS)
+    path.write_text(path.read_text(encoding="utf-8").replace("min_auc: 0.55", "min_auc: 0.999"), encoding="utf-8")
+    (after,) = metric_sessions(copy, [session], NO_RUNS)
+
+    def auc(checks: tuple[CheckResult, ...]) -> CheckResult:
+        return next(check for check in checks if check.name == "auc")
+
+    assert auc(before.checks).status == "pass"
+    assert auc(after.checks).status == "fail"
+    assert before.stored.inputs["thresholds"] != after.stored.inputs["thresholds"]
