@@ -42,14 +42,14 @@ def freshness_readings(
             minutes_between(newest_bar, close),
             max_staleness_minutes,
             live,
-            "the newest bar is {:g} minutes older than the session's close",
+            "the newest bar is {:.0f} minutes older than the session's close",
         ),
         _reading(
             "arrival_minutes",
             minutes_between(close, arrival),
             max_arrival_minutes,
             live,
-            "the bars arrived {:g} minutes after the session's close",
+            "the bars arrived {:.0f} minutes after the session's close",
         ),
     )
 
