@@ -91,6 +91,31 @@ def evaluate(home: Path, first: datetime | None, last: datetime | None, as_json:
     click.echo(_json(found.as_dict()) if as_json else evaluation_text(found))
 
 
+@main.command()
+@click.option("--from", "first", type=_DATE, help="First date that is judged. Default: history.start.")
+@click.option("--to", "last", type=_DATE, help="Last date that is judged. Default: all that the source has.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the dates of every alarm.")
+@click.pass_obj
+def replay(home: Path, first: datetime | None, last: datetime | None, as_json: bool) -> None:
+    """Run monitoring over history: how often each threshold alarms, and would if it were halved or doubled.
+
+    Forecasts are walk-forward; validation and drift references are those that each year would have begun with.
+    Nothing is stored and no model changes.
+
+    Example: countersign replay --from 2004-01-01 --to 2012-12-31
+    """
+    from countersign.monitoring.replay import replay_dict, replay_text
+    from countersign.steps.replay import replay_source
+
+    project = _open(home)
+    start, end = (f"{day:%Y-%m-%d}" if day else None for day in (first, last))
+    with click.progressbar(length=1000, label="Replaying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        found = replay_source(
+            project, start, end, datetime.now(UTC), lambda done: bar.update(round(1000 * done) - bar.pos)
+        )
+    click.echo(_json(replay_dict(found)) if as_json else replay_text(found))
+
+
 @main.group()
 def thresholds() -> None:
     """What monitoring judges by: config/thresholds.yaml, which people own."""

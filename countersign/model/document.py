@@ -43,12 +43,12 @@ def train_model(panel: Panel, config: ModelConfig, code: str) -> tuple[dict[str,
             "code_version": code,
         },
         "evaluation": evaluation.as_dict(),
-        "reference": _reference(model, learned),
+        "reference": reference_of(model, learned),
     }
     return body, evaluation
 
 
-def _reference(model: FittedModel, rows: TrainingRows) -> dict[str, Any]:
+def reference_of(model: FittedModel, rows: TrainingRows) -> dict[str, Any]:
     scores = score(model, rows.features, rows.ewma_variance, rows.market_variance, rows.history)
     return {
         "features": {

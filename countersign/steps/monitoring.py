@@ -79,7 +79,7 @@ def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
     behind = judged_by.window_sessions + judged_by.sessions_in_a_row - 1
     days = _days(project, sessions, behind)
     seen = _seen(project, days)
-    counts = _subject_counts(reference, service.model, seen, len(days))
+    counts = subject_counts(reference, service.model, seen, len(days))
     found = measure_drift(
         counts,
         reference,
@@ -121,7 +121,7 @@ def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """Rows of several days: what the champion sees of each, and what came of earlier scores, by the day's number."""
 
     features: np.ndarray
@@ -142,7 +142,7 @@ def _days(project: Project, sessions: Sequence[str], behind: int) -> list[str]:
     return [day for day in before if day < project.first_session or project.store.has("outcomes", day)] + wanted
 
 
-def _seen(project: Project, days: list[str]) -> _Seen:
+def _seen(project: Project, days: list[str]) -> Seen:
     """Features and outcomes of ``days``; of those before the first daily session, from the history's bars."""
     store, first = project.store, project.first_session
     parts: list[dict[str, np.ndarray]] = []
@@ -190,10 +190,10 @@ def _seen(project: Project, days: list[str]) -> _Seen:
         )
         digests[day] = combined_digest([features.stored.sha256, outcomes.stored.sha256])
     joined = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
-    return _Seen(**joined, digests=digests)
+    return Seen(**joined, digests=digests)
 
 
-def _subject_counts(reference: DriftReference, model: FittedModel, seen: _Seen, days: int) -> np.ndarray:
+def subject_counts(reference: DriftReference, model: FittedModel, seen: Seen, days: int) -> np.ndarray:
     """Counts (subjects, days, bins + 1) of every subject, on the kind of rows that the reference was made of."""
     rows = seen.history >= MIN_HISTORY
     day, features = seen.day[rows], seen.features[:, rows]

@@ -123,7 +123,57 @@ def test_evaluate_of_sessions_that_cannot_be_evaluated_says_why_on_stderr(
     assert named in result.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "evaluate"])
+def test_replay_prints_json_that_agrees_with_its_table_and_changes_nothing(empty_home: Path) -> None:
+    before = snapshot(empty_home)
+    arguments = ("replay", "--from", "2004-01-01", "--to", "2004-12-31")
+    table, found = countersign(empty_home, *arguments), json.loads(countersign(empty_home, *arguments, "--json").stdout)
+    assert table.exit_code == 0
+    assert (found["first"], found["last"], found["sessions"]) == ("2004-01-02", "2004-12-31", 252)
+    digest = hashlib.sha256((empty_home / "config" / "thresholds.yaml").read_bytes()).hexdigest()
+    assert found["thresholds"] == digest
+    assert digest[:12] in table.stdout
+    rows = [line.split() for line in table.stdout.splitlines()]
+    for measure in found["measures"]:
+        counts = measure["alarms"]
+        assert sum(n or 0 for n in measure["by_year"].values()) == len(counts["stretches"])
+        if counts["stretches"]:
+            shown = [row for row in rows if row[:1] == [measure["measure"]]]
+            expected = [str(measure["judged"]), str(len(counts["stretches"])), f"({counts['failing']})"]
+            assert shown[0][1:4] == expected
+        else:
+            assert measure["measure"] in table.stdout
+    assert snapshot(empty_home) == before
+
+
+def test_the_table_in_the_docs_is_what_replay_prints_of_the_bundled_prices_and_the_shipped_thresholds(
+    empty_home: Path, root: Path
+) -> None:
+    printed = countersign(empty_home, "replay").stdout.splitlines()
+    shown = (root / "docs" / "false-alarms.md").read_text(encoding="utf-8").split("```")[1].splitlines()[1:]
+    # The first line has the digest of the thresholds, which a comment changes, too.
+    assert shown[1:] == printed[1:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("replay", "--from", "2030-01-02"), "2030-01-02"),
+        (("replay", "--from", "2008-01-02", "--to", "2007-01-03"), "2008-01-02 … 2007-01-03"),
+        (("replay", "--to", "2000-06-01"), "756"),
+        (("replay", "--to", "soon"), "soon"),
+    ],
+    ids=["nothing there", "backwards", "too short", "no date"],
+)
+def test_replay_of_sessions_that_cannot_be_replayed_says_why_on_stderr(
+    arguments: tuple[str, ...], named: str, empty_home: Path
+) -> None:
+    result = countersign(empty_home, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "evaluate", "replay"])
 def test_a_broken_configuration_is_one_message_on_stderr_and_exit_code_2(command: str, empty_home: Path) -> None:
     path = empty_home / "config" / "pipeline.yaml"
     path.write_text(path.read_text(encoding="utf-8") + "\ncutof: 0.3\n", encoding="utf-8")
@@ -171,7 +221,7 @@ def test_thresholds_check_refuses_a_file_that_cannot_be_used_with_one_message(em
         assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("command", [(), ("status",), ("evaluate",), ("thresholds", "check")])
+@pytest.mark.parametrize("command", [(), ("status",), ("evaluate",), ("replay",), ("thresholds", "check")])
 def test_help_answers_with_an_example_and_loads_nothing_heavy(command: tuple[str, ...]) -> None:
     heavy = ["pandas", "dagster", "sklearn", "pyarrow", "exchange_calendars", "scipy"]
     program = (
