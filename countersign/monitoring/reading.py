@@ -16,7 +16,8 @@ class Reading:
     """``value`` in the measure's own unit; NaN where it could not be taken, which is never a pass.
 
     ``threshold`` is what it was judged by, in the same unit; NaN where it is shown without being judged.
-    ``reference`` is what it is compared with: the baseline on the same days, or the model's validation.
+    ``reference`` is what it is compared with: the baseline on the same days, the model's validation, or the upper bound
+    that ``value`` has with confidence.
     ``observations`` counts the rows, runs or sessions behind it.
     """
 

@@ -67,10 +67,6 @@ class Panel:
         names = tuple(symbols) or tuple(f"S{i:04d}" for i in range(width))
         return cls(sessions, names, log_return, variance, volume, ~np.isnan(variance))
 
-    def last(self, count: int) -> Panel:
-        """The newest ``count`` sessions."""
-        return self.rows(slice(max(len(self.sessions) - count, 0), None))
-
     def rows(self, rows: slice) -> Panel:
         """Some sessions, all symbols."""
         return Panel(

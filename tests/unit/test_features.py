@@ -205,7 +205,7 @@ def whole(bundled: Panel) -> FeatureMatrix:
 @given(seed=SEEDS, sessions=st.integers(LOOKBACK, 300), symbols=st.integers(1, 5))
 def test_a_day_of_a_panel_with_holes_needs_its_last_63_sessions_only(seed: int, sessions: int, symbols: int) -> None:
     panel = random_panel(seed, sessions, symbols)
-    assert_same(newest(compute_features(panel.last(LOOKBACK))), newest(compute_features(panel)))
+    assert_same(newest(compute_features(panel.rows(slice(-LOOKBACK, None)))), newest(compute_features(panel)))
 
 
 @steady
@@ -257,7 +257,7 @@ def test_prices_in_another_unit_or_after_a_split_give_the_same_features(
 
 
 def test_volumes_in_another_unit_give_the_same_features(bundled: Panel) -> None:
-    panel = bundled.last(200)
+    panel = bundled.rows(slice(-200, None))
     thousands = Panel(
         panel.sessions, panel.symbols, panel.log_return, panel.variance, panel.volume / 1000, panel.present
     )
