@@ -141,7 +141,7 @@ def test_rows_without_a_matured_outcome_a_full_history_or_a_feature_are_not_lear
 
 def test_too_short_a_history_is_refused_with_what_to_do(bundled: Panel) -> None:
     with pytest.raises(ModelError, match=r"expected at least 280 rows .* found \d+ rows.*history\.start"):
-        fit(training_rows(bundled.rows(slice(-63 + 40, None))), ModelConfig())
+        fit(training_rows(bundled.rows(slice(-(63 + 40), None))), ModelConfig())
 
 
 @pytest.mark.parametrize("loss", [-0.001, -0.05], ids=["nothing ever fell", "every week was bad"])
