@@ -21,7 +21,8 @@ from assets.prices import price_history, prices_clean, prices_raw
 from assets.reports import report
 from assets.scoring import features, scores
 from countersign.project import open_project
-from resources import ClockResource, ProjectResource
+from resources import AlertResource, ClockResource, ProjectResource
+from sensors.alerts import alert_sensor, daily_run_sensor
 from sensors.jobs import bootstrap_job, daily_job
 from sensors.schedules import daily_refresh
 
@@ -41,13 +42,22 @@ def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | Non
         assets=[price_history, model, *by_session],
         jobs=[bootstrap_job, daily_job],
         schedules=[daily_refresh(project)],
+        sensors=[alert_sensor, daily_run_sensor],
         resources={
             "project": ProjectResource(home=str(home)),
             "clock": ClockResource(),
+            "alert_channels": AlertResource(
+                urls=_secret("COUNTERSIGN_ALERT_URLS"), heartbeat=_secret("COUNTERSIGN_HEARTBEAT_URL")
+            ),
             **(resource_overrides or {}),
         },
         executor=executors[project.config.executor],
     )
+
+
+def _secret(name: str) -> str:
+    """The environment variable ``name`` so that Dagster's pages show its name, not its value; empty where not set."""
+    return dg.EnvVar(name) if os.environ.get(name) else ""
 
 
 defs = build_definitions(Path(os.environ.get("COUNTERSIGN_HOME") or Path(__file__).parent).resolve())

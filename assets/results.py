@@ -14,8 +14,9 @@ from typing import Any, Final
 import dagster as dg
 
 from countersign.checks import CheckResult, RefusedError
-from countersign.errors import CountersignError, TransportError
+from countersign.errors import CountersignError, JournalError, TransportError
 from countersign.project import Project
+from countersign.steps.alerts import note_checks
 from countersign.steps.made import Made
 from countersign.storage.codec import combined_digest
 from countersign.tables import Column
@@ -69,8 +70,9 @@ def record(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
     done: list[Made] = []
     context.log.info(f"{asset}: started at {started.isoformat(timespec='seconds')}")
     try:
+        opened = project.open(started)
         # Keeps what came before an error.
-        done.extend(step(project.open(started), started))
+        done.extend(step(opened, started))
     except Exception as error:
         for one in done:
             _log_partition(context, one, started, clock.now())
@@ -78,7 +80,9 @@ def record(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
             # A step takes sessions in order, so the refused one comes after those that were stored. Verdicts on an
             # input belong to the asset that made it: the message alone tells of them.
             own = {key.name for key in context.assets_def.check_keys}
-            yield from (check_result(asset, [(sessions[len(done)], r)]) for r in error.results if r.name in own)
+            refused = [(sessions[len(done)], result) for result in error.results if result.name in own]
+            _note(context, opened, asset, refused, started)
+            yield from (check_result(asset, [verdict]) for verdict in refused)
         if isinstance(error, CountersignError):
             # Dagster's own words after the last attempt ("Exceeded max_retries") would hide the message.
             again = isinstance(error, TransportError) and context.retry_number < RETRY_TRANSPORT.max_retries
@@ -96,10 +100,11 @@ def record(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
     if several:
         for one in done:
             context.add_asset_metadata(_metadata(one, started, ended), partition_key=one.session)
+    judged = [(one.session, result) for one in done for result in one.checks]
+    _note(context, opened, asset, judged, ended)
     verdicts: dict[str, list[tuple[str | None, CheckResult]]] = {}
-    for one in done:
-        for result in one.checks:
-            verdicts.setdefault(result.name, []).append((one.session, result))
+    for session, result in judged:
+        verdicts.setdefault(result.name, []).append((session, result))
     yield dg.MaterializeResult(
         metadata={} if several else _metadata(done[0], started, ended),
         check_results=[check_result(asset, results) for results in verdicts.values()],
@@ -113,6 +118,20 @@ def record(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
         first = context.instance.fetch_materializations(context.asset_key, limit=1).records[0].asset_materialization
         for one in done:
             _log_partition(context, one, started, ended, first.tags if first else None)
+
+
+def _note(
+    context: dg.AssetExecutionContext,
+    project: Project,
+    asset: str,
+    judged: Sequence[tuple[str | None, CheckResult]],
+    now: datetime,
+) -> None:
+    """Put verdicts on record in ``alerts.jsonl``. A broken log stops no session; the alert sensor fails on it, too."""
+    try:
+        note_checks(project, asset, judged, now)
+    except JournalError as error:
+        context.log.error(f"{asset}: no alert could be put on record: {error}")
 
 
 def check_result(asset: str, results: Sequence[tuple[str | None, CheckResult]]) -> dg.AssetCheckResult:

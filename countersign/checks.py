@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from countersign.model.evaluation import Measure
 
 Status = Literal["pass", "fail", "insufficient"]
+Layer = Literal["data", "drift", "model", "system", "business"]
+"""What a verdict is on; each layer has its own light in the report."""
 
 EXAMPLES: Final = 10
 """Rows shown with a check, at the most."""
@@ -38,7 +40,9 @@ class CheckResult:
     sentence: str
     blocking: bool = False
     numbers: Mapping[str, float | int | str] = field(default_factory=dict)
+    """``value`` is what was judged and ``threshold`` what it was judged by, where a verdict has these."""
     examples: tuple[Mapping[str, str], ...] = ()
+    layer: Layer = "data"
 
     @property
     def refuses(self) -> bool:
@@ -115,7 +119,7 @@ def rejected_share(kept: int, rejected: pd.DataFrame, limit: float) -> CheckResu
         f"{len(rejected)} of {rows} rows rejected ({share:.1%}; limit {limit:.1%})"
         + (f": {broken}{first}" if broken else ""),
         blocking=True,
-        numbers={"rejected": len(rejected), "rows": rows, "share": share, "limit": limit},
+        numbers={"rejected": len(rejected), "rows": rows, "value": share, "threshold": limit},
         examples=tuple(
             {str(k): str(v) for k, v in row.items()} for row in rejected.head(EXAMPLES).to_dict(orient="records")
         ),
@@ -138,7 +142,7 @@ def symbols_complete(today: Collection[str], before: Collection[str] | None, lim
         "fail" if gone else "pass",
         sentence + (f"; new: {_names(new)}" if new else ""),
         blocking=share > limit,
-        numbers={"symbols": len(today), "missing": len(gone), "missing_share": share, "limit": limit, "new": len(new)},
+        numbers={"symbols": len(today), "missing": len(gone), "value": share, "threshold": limit, "new": len(new)},
     )
 
 
@@ -199,6 +203,7 @@ def scores_in_range(scores: pd.DataFrame, symbols: int) -> CheckResult:
         sentence,
         blocking=True,
         numbers={"rows": len(scores), "out_of_range": int(bad.sum())},
+        layer="model",
     )
 
 
@@ -211,6 +216,7 @@ def model_used(scores: pd.DataFrame) -> CheckResult:
         "fail" if found else "pass",
         f"scored by the baseline: {_names(found)}" if found else f"all {len(scores)} symbols were scored by the model",
         numbers={"baseline_rows": len(found), "rows": len(scores)},
+        layer="model",
     )
 
 
@@ -228,6 +234,7 @@ def report_complete(text: str, symbols: Iterable[str]) -> CheckResult:
         if missing or wide
         else f"the report names every symbol, in {own.count(chr(10))} lines of at most 80 columns",
         numbers={"missing_symbols": len(missing), "wide_lines": wide},
+        layer="system",
     )
 
 
@@ -235,12 +242,13 @@ def outcomes_known(known: int, rows: int, scored: str) -> CheckResult:
     """What came of the scores of the session ``scored`` is known, symbol by symbol: the labels' coverage."""
     if not rows:
         sentence = f"{scored} was not scored, so nothing came of it"
-        return CheckResult("outcomes_known", "insufficient", sentence, numbers={"known": 0, "rows": 0})
+        return CheckResult("outcomes_known", "insufficient", sentence, numbers={"known": 0, "rows": 0}, layer="model")
     return CheckResult(
         "outcomes_known",
         "pass" if known == rows else "fail",
         f"{known} of {rows} outcomes of the scores of {scored} are known ({known / rows:.0%})",
         numbers={"known": known, "rows": rows, "coverage": known / rows},
+        layer="model",
     )
 
 
@@ -256,7 +264,7 @@ def history_complete(missing: list[str], sessions: int, limit: float) -> CheckRe
         if missing
         else f"all {sessions} sessions have bars",
         blocking=share > limit,
-        numbers={"sessions": sessions, "missing_sessions": len(missing), "limit": limit},
+        numbers={"sessions": sessions, "missing_sessions": len(missing), "value": share, "threshold": limit},
     )
 
 
@@ -275,6 +283,7 @@ def beats_baseline(name: str, measure: Measure) -> CheckResult:
         f"{measure.name} {measure.model:.4f} against {measure.baseline:.4f}: {verdict} "
         f"(lead {lead:+.4f}, 95 % interval {low:+.4f} … {high:+.4f})",
         numbers={"model": measure.model, "baseline": measure.baseline, "lead": lead, "low": low, "high": high},
+        layer="model",
     )
 
 

@@ -82,6 +82,22 @@ class ScheduleConfig(Section):
     """HH:MM in the exchange's time zone, some time after the close."""
 
 
+class PushConfig(Section):
+    """Where the metrics of each daily run are sent, for those who watch elsewhere. Nowhere where empty."""
+
+    gateway: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    """URL of a Prometheus push gateway, without user or password."""
+    textfile: Annotated[str, Field(pattern=r"^(.+\.prom)?$")] = ""
+    """A file in the folder of node_exporter's text-file collector; a path from the project folder."""
+
+    @field_validator("gateway")
+    @classmethod
+    def _holds_no_secret(cls, gateway: str) -> str:
+        if "@" in urlsplit(gateway).netloc:
+            raise ValueError("push.gateway: expected a URL without user or password: it is shown in error messages")
+        return gateway
+
+
 class PipelineConfig(Section):
     """All of ``config/pipeline.yaml``."""
 
@@ -101,6 +117,7 @@ class PipelineConfig(Section):
     model: ModelConfig = ModelConfig()
     artifacts: ArtifactConfig = ArtifactConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    push: PushConfig = PushConfig()
     executor: Literal["in_process", "multiprocess"] = "in_process"
     """How the steps of a run are executed; a process for each step costs seconds a run."""
 

@@ -26,6 +26,10 @@ class TransportError(CountersignError):
     """The source could not be reached. The only error that is worth another attempt."""
 
 
+class DeliveryError(CountersignError):
+    """A channel, a heartbeat or a receiver of metrics did not take what it was sent. The pipeline goes on."""
+
+
 class ArtifactError(CountersignError):
     """An artifact is missing, truncated, altered or of another kind than it should be."""
 
@@ -40,3 +44,7 @@ class JournalError(CountersignError):
 
 class ModelError(CountersignError):
     """A model that cannot be trained, or that must not be used."""
+
+
+class GateError(CountersignError):
+    """A decision, a signature or a signer that the sign-off does not accept."""

@@ -31,6 +31,7 @@ class Project:
     store: ArtifactStore
     journal: Journal
     predictions: PredictionLog
+    alerts: Journal
 
     @property
     def first_session(self) -> str:
@@ -82,4 +83,5 @@ def open_project(home: Path, today: date) -> Project:
         store=ArtifactStore(str(home / root) if local else root, config.artifacts.format),
         journal=Journal(records / "journal.jsonl"),
         predictions=PredictionLog(records / "predictions"),
+        alerts=Journal(records / "alerts.jsonl"),
     )

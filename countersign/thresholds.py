@@ -101,6 +101,8 @@ class SystemThresholds(ReviewedSection):
     """Duration that 95 in 100 runs stay under, in seconds."""
     max_error_rate: Share
     """Share of runs that fail."""
+    max_unscored_hours: Annotated[float, Field(gt=0)]
+    """From a session's close to its scores, in hours; for a live source."""
 
 
 class BusinessThresholds(ReviewedSection):

@@ -3,7 +3,8 @@
 Does not belong here: work, state, the environment (``definitions`` reads it).
 """
 
+from resources.alerts import AlertResource
 from resources.clock import ClockResource
 from resources.project import ProjectResource
 
-__all__ = ["ClockResource", "ProjectResource"]
+__all__ = ["AlertResource", "ClockResource", "ProjectResource"]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
-from countersign.checks import CheckResult, Status
-
-Layer = Literal["data", "drift", "model", "system", "business"]
+from countersign.checks import CheckResult, Layer, Status
 
 
 @dataclass(frozen=True)
@@ -38,5 +35,9 @@ class Reading:
         """The same as a verdict for Dagster; monitoring warns and never holds back a session."""
         numbers = {"value": self.value, "threshold": self.threshold, "reference": self.reference}
         return CheckResult(
-            self.measure, self.status, self.sentence, numbers={**numbers, "observations": self.observations}
+            self.measure,
+            self.status,
+            self.sentence,
+            numbers={**numbers, "observations": self.observations},
+            layer=self.layer,
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,11 @@ from countersign.storage.files import locked, reached, sync_folder
 
 GENESIS: Final = "0" * 64
 """What the first line has for the hash of the line before."""
+
+Event = tuple[str, dict[str, Any]]
+"""What is to be added: the event's name, and the line's other fields."""
+
+_TAIL: Final = 65_536
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,7 @@ class Journal:
 
     def read(self) -> list[dict[str, Any]]:
         """All lines, verified. Raises ``JournalError`` with the number of the first line that is wrong."""
-        lines, _ = self._read()
-        return lines
+        return self._read()[0]
 
     def append(self, event: str, at: datetime, after: str | None = None, **fields: Any) -> dict[str, Any]:
         """Add one line, on disk before this returns. ``at`` is time-zone-aware.
@@ -54,32 +58,59 @@ class Journal:
         ``after`` is the ``head`` that the decision to append was made on. Raises ``JournalError`` where another line
         has come since.
         """
-        with locked(self.path.with_suffix(".lock")):
-            lines, size = self._read()
+
+        def decide(lines: Sequence[dict[str, Any]]) -> list[Event]:
             if after is not None and after != head(lines):
                 raise JournalError(
                     f"{self.path}: expected line {after[:12]} to be the last one, found {head(lines)[:12]}: another "
                     "process has written to it. Nothing was added; run it again"
                 )
-            entry = _sealed(
-                {
-                    "event": event,
-                    "at": at.astimezone(UTC).isoformat(timespec="seconds"),
-                    "previous": head(lines),
-                    **fields,
-                }
-            )
-            with self.path.open("ab") as file:
-                file.truncate(size)
-                ended = not lines or self.path.read_bytes()[size - 1 : size] == b"\n"
-                file.write((b"" if ended else b"\n") + json_bytes(entry) + b"\n")
-                file.flush()
-                reached(f"journal: {event} written")
-                os.fsync(file.fileno())
-            sync_folder(self.path.parent)
-            return entry
+            return [(event, fields)]
 
-    def _read(self) -> tuple[list[dict[str, Any]], int]:
+        return self.extend(decide, at)[0]
+
+    def extend(self, decide: Callable[[list[dict[str, Any]]], Sequence[Event]], at: datetime) -> list[dict[str, Any]]:
+        """Add what ``decide`` says of the lines that are there, none or several, while no other process can write.
+
+        Returns the lines that were added, on disk. A crash leaves the first ones of them, each whole.
+        """
+        with locked(self.path.with_suffix(".lock")):
+            lines, size, ended = self._read()
+            added: list[dict[str, Any]] = []
+            for event, fields in decide(lines):
+                entry = _sealed(
+                    {
+                        "event": event,
+                        "at": at.astimezone(UTC).isoformat(timespec="seconds"),
+                        "previous": head([*lines[-1:], *added[-1:]]),
+                        **fields,
+                    }
+                )
+                added.append(entry)
+            if added:
+                with self.path.open("ab") as file:
+                    file.truncate(size)
+                    file.write((b"" if ended else b"\n") + b"".join(json_bytes(entry) + b"\n" for entry in added))
+                    file.flush()
+                    reached(f"journal: {added[-1]['event']} written")
+                    os.fsync(file.fileno())
+                sync_folder(self.path.parent)
+            return added
+
+    def last(self) -> dict[str, Any] | None:
+        """The newest line alone, at the same cost however many there are; what comes before it is not verified."""
+        if not self.path.exists():
+            return None
+        with self.path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
+            for line in reversed(file.read().split(b"\n")):
+                if entry := _entry(line):
+                    return entry
+        # A longer line than that, or a broken file, which then says where.
+        return next(reversed(self.read()), None)
+
+    def _read(self) -> tuple[list[dict[str, Any]], int, bool]:
+        """The lines, the bytes that they take, and whether the last one has its newline."""
         data = self.path.read_bytes() if self.path.exists() else b""
         *whole, torn = data.split(b"\n")
         if _entry(torn):
@@ -94,7 +125,8 @@ class Journal:
                     "is used"
                 )
             lines.append(entry)
-        return lines, len(data) - len(torn)
+        size = len(data) - len(torn)
+        return lines, size, not lines or data[size - 1 : size] == b"\n"
 
 
 def head(lines: Sequence[dict[str, Any]]) -> str:

@@ -93,7 +93,7 @@ def test_every_check_ran_with_its_answer_and_its_numbers(finished: Pipeline) -> 
         assert evaluation.description
         assert len(evaluation.metadata) >= 3, "an answer without the numbers that it rests on"
     clean = found[dg.AssetCheckKey(dg.AssetKey("prices_clean"), "rejected_share")]
-    assert clean.metadata["limit"].value == 0.05
+    assert clean.metadata["threshold"].value == 0.05
     assert clean.metadata["session"].value == SESSION
 
 

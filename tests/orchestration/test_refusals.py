@@ -60,13 +60,13 @@ def test_a_refused_session_has_a_failed_check_and_no_materialization_and_nothing
     verdicts = {e.check_name: e for e in run.get_asset_check_evaluations()}
     refused = verdicts["rejected_share"]
     assert (refused.passed, refused.severity, refused.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
-    shown = {k: refused.metadata[k].value for k in ("status", "session", "rejected", "rows", "share", "limit")}
-    assert shown == {"status": "fail", "session": SESSION, "rejected": 1, "rows": 4, "share": 0.25, "limit": 0.05}
+    shown = {k: refused.metadata[k].value for k in ("status", "session", "rejected", "rows", "value", "threshold")}
+    assert shown == {"status": "fail", "session": SESSION, "rejected": 1, "rows": 4, "value": 0.25, "threshold": 0.05}
     examples = refused.metadata["examples"]
     assert isinstance(examples, dg.TableMetadataValue)
     assert [row.data["symbol"] for row in examples.records] == ["IBM"]
     changed = {name for name, data in pipeline.artifacts().items() if before.get(name) != data}
-    assert changed == {"sessions/2008-09-02/prices_raw.json"}
+    assert changed == {"sessions/2008-09-02/prices_raw.json", "alerts.jsonl", "alerts.lock"}
 
 
 def test_sessions_before_the_refused_one_of_a_range_are_stored_and_recorded(pipeline: Pipeline) -> None:

@@ -1,0 +1,218 @@
+"""Steps beside the daily run: the log of alerts, telling people of them, and the metrics for those who watch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from countersign.checks import CheckResult
+from countersign.delivery import Channel, Gauge, push, write_textfile
+from countersign.errors import DeliveryError
+from countersign.monitoring.alerts import (
+    CHANNEL,
+    Verdict,
+    alert_events,
+    alerts,
+    day_of,
+    failures,
+    message,
+    next_attempt,
+    open_ids,
+    open_keys,
+    untold,
+    verdict_of,
+)
+from countersign.project import Project
+from countersign.steps.reports import session_is_done
+from countersign.tables import DRIFT, METRICS
+from countersign.thresholds import load_thresholds
+
+_LOOKED_BACK: Final = 5
+"""Sessions of which it is asked whether they were scored in time: a week."""
+
+_STATUS: Final = {"pass": 0, "insufficient": 1, "fail": 2}
+
+
+def note_checks(project: Project, asset: str, results: Iterable[tuple[str | None, CheckResult]], now: datetime) -> None:
+    """Put verdicts on ``asset``, each with its session, on record in ``alerts.jsonl``.
+
+    Raises ``JournalError`` where the log is broken.
+    """
+    today = day_of(now)
+    note(project, [verdict_of(asset, result, session or today) for session, result in results], now)
+
+
+def note(project: Project, verdicts: Sequence[Verdict], now: datetime) -> None:
+    """Put ``verdicts`` on record. Where none failed and no alert is open on them, only the log's end is read."""
+    still = open_keys(project.alerts.last())
+    if any(verdict.status == "fail" or verdict.key in still for verdict in verdicts):
+        project.alerts.extend(lambda lines: alert_events(lines, verdicts), now)
+
+
+def scored_in_time(project: Project, now: datetime) -> list[Verdict]:
+    """For each of the newest sessions of a live source, and those with an alert: was it scored in time?
+
+    Raises ``ConfigError`` where there are no thresholds.
+    """
+    if not project.config.source.live:
+        return []
+    limit = load_thresholds(project.home)[0].system.max_unscored_hours
+    due = project.daily_sessions(now - timedelta(hours=limit))
+    late = {key.split(":", 1)[1] for key in open_keys(project.alerts.last()) if key.startswith("session:")}
+    found = []
+    for session in (*(s for s in due[:-_LOOKED_BACK] if s in late), *due[-_LOOKED_BACK:]):
+        done = project.store.has("scores", session)
+        hours = (now - project.calendar.close(session)) / timedelta(hours=1)
+        found.append(
+            Verdict(
+                subject="session",
+                measure=session,
+                layer="system",
+                status="pass" if done else "fail",
+                severity="error",
+                session=session,
+                sentence=f"session {session} is scored"
+                if done
+                else f"{session} closed more than {limit:g} hours ago and has no scores: make run SESSION={session}",
+                value=math.nan if done else math.floor(hours),
+                threshold=limit,
+            )
+        )
+    return found
+
+
+def deliver(project: Project, channels: Sequence[Channel], now: datetime) -> list[str]:
+    """Tell each of ``channels`` what it has not been told of the alerts; a sentence for each attempt.
+
+    A channel that fails is an alert of its own, which the others get, and is tried again later. What was sent before a
+    crash could put it on record is sent once more. Raises ``JournalError`` where the log is broken.
+    """
+    said = []
+    for channel in channels:
+        lines = project.alerts.read()
+        news, due = untold(lines, channel.name), next_attempt(lines, channel.name)
+        if not news or (due and now < due):
+            continue
+        through, attempt = lines[-1]["sha256"], len(failures(lines, channel.name)) + 1
+        failure = None
+        try:
+            channel.send(*message(news, project.home.name))
+        except DeliveryError as error:
+            failure = str(error)
+        said.append(failure or f"{channel.name} was told of {len(news)} changes")
+        verdict = Verdict(
+            subject=CHANNEL,
+            measure=channel.name,
+            layer="system",
+            status="fail" if failure else "pass",
+            severity="error",
+            session=day_of(now),
+            sentence=failure or f"{channel.name} takes messages",
+            value=attempt if failure else math.nan,
+        )
+        event = "undelivered" if failure else "delivered"
+        fields = {"channel": channel.name, "through": through, "changes": len(news), "attempt": attempt}
+        project.alerts.extend(
+            lambda found, event=event, fields=fields, verdict=verdict: [  # type: ignore[misc]
+                (event, {**fields, "open": sorted(open_ids(found[-1] if found else None))}),
+                *alert_events(found, [verdict]),
+            ],
+            now,
+        )
+    return said
+
+
+def session_completed(project: Project, session: str, now: datetime) -> bool:
+    """Whether ``session`` is whole, its alerts are on record, and no newer one has closed that is not there.
+
+    Raises ``JournalError`` where the log of alerts is broken.
+    """
+    project.alerts.read()
+    newest = not project.config.source.live or project.daily_sessions(now)[-1:] == [session]
+    return newest and session_is_done(project, session)
+
+
+def push_metrics(project: Project, now: datetime) -> list[str]:
+    """Send the newest session's metrics to the receivers of the configuration; a sentence on each.
+
+    A receiver that fails is an alert. Raises ``ArtifactError`` where the metrics are damaged, ``JournalError`` where
+    the log of alerts is.
+    """
+    receivers = {name: where for name, where in project.config.push if where}
+    session = next((s for s in reversed(project.daily_sessions(now)) if project.store.has("metrics", s)), None)
+    if session is None or not receivers:
+        return []
+    found, said, verdicts = gauges(project, session), [], []
+    for name, where in receivers.items():
+        problem = ""
+        try:
+            if name == "gateway":
+                push(found, where)
+            else:
+                write_textfile(found, project.home / where)
+        except DeliveryError as error:
+            problem = str(error)
+        said.append(problem or f"metrics of {session} went to push.{name}")
+        verdicts.append(
+            Verdict(
+                subject="push",
+                measure=name,
+                layer="system",
+                status="fail" if problem else "pass",
+                severity="warning",
+                session=day_of(now),
+                sentence=problem or f"push.{name} takes the metrics",
+            )
+        )
+    note(project, verdicts, now)
+    return said
+
+
+def gauges(project: Project, session: str) -> list[Gauge]:
+    """What monitoring says of ``session``, and the alerts that are open, as metrics."""
+    metrics = project.store.read_table("metrics", session, METRICS).frame
+    drift = project.store.read_table("drift", session, DRIFT).frame
+    lasting = [alert for alert in alerts(project.alerts.read()) if alert.ended_at is None]
+    each = list(zip(metrics["layer"], metrics["measure"], strict=True))
+    labels = ("layer", "measure")
+    return [
+        Gauge("countersign_measure", "Value of a measure.", labels, list(zip(each, metrics["value"], strict=True))),
+        Gauge(
+            "countersign_measure_threshold",
+            "What the measure is judged by; NaN where it is shown without being judged.",
+            labels,
+            list(zip(each, metrics["threshold"], strict=True)),
+        ),
+        Gauge(
+            "countersign_measure_status",
+            "0 pass, 1 insufficient evidence, 2 fail.",
+            labels,
+            [(label, _STATUS[status]) for label, status in zip(each, metrics["status"], strict=True)],
+        ),
+        Gauge(
+            "countersign_psi",
+            "Population stability index against the training data.",
+            ("subject",),
+            [((subject,), psi) for subject, psi in zip(drift["subject"], drift["psi"], strict=True)],
+        ),
+        Gauge(
+            "countersign_drift_status",
+            "0 pass, 1 insufficient evidence, 2 drifted.",
+            ("subject",),
+            [((subject,), _STATUS[status]) for subject, status in zip(drift["subject"], drift["status"], strict=True)],
+        ),
+        Gauge(
+            "countersign_open_alerts",
+            "Alerts that are open.",
+            ("severity",),
+            [((s,), sum(alert.severity == s for alert in lasting)) for s in ("warning", "error")],
+        ),
+        Gauge(
+            "countersign_session_close_timestamp_seconds",
+            "When the newest session that was measured closed.",
+            (),
+            [((), project.calendar.close(session).timestamp())],
+        ),
+    ]
