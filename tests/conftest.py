@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -60,3 +64,44 @@ def home(bootstrapped_home: Path, tmp_path: Path) -> Path:
 def project(home: Path) -> Project:
     """The project in ``home``, opened."""
     return open_project(home, date(2013, 3, 4))
+
+
+@dataclass
+class Receiver:
+    """A local HTTP server that keeps what it was sent, and answers with ``status``."""
+
+    port: int
+    status: int = 200
+    requests: list[tuple[str, str, bytes]] = field(default_factory=list)
+    """Method, path and body of each."""
+
+    @property
+    def bodies(self) -> list[str]:
+        return [body.decode() for _, _, body in self.requests]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server on the loopback interface, stopped after the test."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            found.requests.append((self.command, self.path, body))
+            self.send_response(found.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the names that the library calls
+
+        def log_message(self, *_: object) -> None:
+            """Silence: the test's output is pytest's."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found = Receiver(server.server_address[1])
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield found
+    server.shutdown()
+    server.server_close()
+    thread.join()
