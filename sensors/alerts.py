@@ -146,29 +146,31 @@ def instigator_verdicts(
         )
 
 
-@dg.run_status_sensor(
-    run_status=dg.DagsterRunStatus.SUCCESS,
-    monitored_jobs=[daily_job],
-    minimum_interval_seconds=30,
+@dg.sensor(
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "After each good daily run: metrics go to push.gateway and push.textfile (config/pipeline.yaml), then "
-        "COUNTERSIGN_HEARTBEAT_URL is asked for, so that its silence is noticed from outside."
+        "After each good daily run, wherever it was started: metrics go to push.gateway and push.textfile "
+        "(config/pipeline.yaml), then COUNTERSIGN_HEARTBEAT_URL is asked for, so that its silence is noticed from "
+        "outside."
     ),
 )
 def daily_run_sensor(
-    context: dg.RunStatusSensorContext,
-    project: ProjectResource,
-    clock: ClockResource,
-    alert_channels: AlertResource,
+    context: dg.SensorEvaluationContext, project: ProjectResource, clock: ClockResource, alert_channels: AlertResource
 ) -> dg.SkipReason:
     """Sends metrics and the heartbeat. A receiver that fails is an alert; it fails no run."""
-    now = clock.now()
-    opened = project.open(now)
-    session = context.dagster_run.tags.get("dagster/partition", "")
+    # Dagster's run-status sensors see only runs that a daemon or the UI started, not those of a shell.
+    succeeded = dg.RunsFilter(job_name=daily_job.name, statuses=[dg.DagsterRunStatus.SUCCESS])
+    newest = context.instance.get_run_records(succeeded, limit=1)
+    if not newest or newest[0].dagster_run.run_id == context.cursor:
+        return dg.SkipReason("no good daily run since the last one")
+    run, now = newest[0].dagster_run, clock.now()
+    opened, (_, session) = project.open(now), _span(run.tags)
     said = steps.push_metrics(opened, now)
-    if not steps.session_completed(opened, session, now):
-        said.append(f"no heartbeat: {session or 'a range'} is not the newest session, whole")
-    else:
+    if steps.session_completed(opened, session, now):
         said.append("heartbeat sent" if alert_channels.ping() else "no heartbeat: its URL is not set")
+    else:
+        said.append(f"no heartbeat: {session} is not the newest session, whole")
+    # Only now: what failed before it is tried again with the next tick.
+    context.update_cursor(run.run_id)
     return dg.SkipReason("; ".join(said))

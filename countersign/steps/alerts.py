@@ -101,7 +101,7 @@ def deliver(project: Project, channels: Sequence[Channel], now: datetime) -> lis
             channel.send(*message(news, project.home.name))
         except DeliveryError as error:
             failure = str(error)
-        said.append(failure or f"{channel.name} was told of {len(news)} changes")
+        said.append(failure or f"{channel.name} was told of {len(news)} change{'' if len(news) == 1 else 's'}")
         verdict = Verdict(
             subject=CHANNEL,
             measure=channel.name,
