@@ -11,6 +11,7 @@ from typing import Any
 
 from countersign.errors import CountersignError
 from countersign.model.registry import BOOTSTRAP, load_champion
+from countersign.monitoring.alerts import alerts
 from countersign.project import Project
 from countersign.report import WIDTH, needs_a_person
 from countersign.storage.journal import champion
@@ -47,6 +48,11 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
             needs.append(str(error))
     if current and current.decision == BOOTSTRAP and not last:
         needs.append("The model in service was deployed as the first one, without a signature.")
+    lasting = []
+    try:
+        lasting = [alert for alert in alerts(project.alerts.read()) if alert.ended_at is None]
+    except CountersignError as error:
+        needs.append(str(error))
     closed = project.calendar.last_closed(now)
     if project.config.source.live and closed and (not scored or scored[-1] < closed):
         needs.append(f"Session {closed} has closed and has no report. Run it: make run SESSION={closed}")
@@ -57,6 +63,9 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         "sessions": len(scored),
         "last_session": last,
         "last_closed_session": closed,
+        "alerts": [
+            {"id": a.id, "severity": a.severity, "since": a.first_session, "sentence": a.sentence} for a in lasting
+        ],
         "needs_a_person": needs,
     }
 
@@ -83,4 +92,9 @@ def status_text(found: dict[str, Any]) -> str:
     lines += ["", "Needs a person" if found["needs_a_person"] else "Nothing needs a person."]
     for need in found["needs_a_person"]:
         lines += textwrap.wrap(need, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
+    found_alerts = found["alerts"]
+    lines += ["", "Alerts that are open" if found_alerts else "No alert is open."]
+    for alert in found_alerts:
+        text = f"{alert['severity']} since {alert['since']}: {alert['sentence']} [{alert['id']}]"
+        lines += textwrap.wrap(text, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ from countersign.steps.prices import recent_history
 from countersign.storage.codec import combined_digest
 from countersign.tables import DRIFT, FEATURE_TABLE, OUTCOMES, PRICES_CLEAN, conform, empty_table
 from countersign.thresholds import load_thresholds
+
+_MONTH: Final = 21
+"""Sessions whose course a table shows."""
 
 
 def outcome_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
@@ -88,6 +92,7 @@ def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
         sessions_in_a_row=judged_by.sessions_in_a_row,
         window_sessions=judged_by.window_sessions,
     )
+    courses: dict[str, dict[str, float]] = {}
     for session in sessions:
         last = days.index(session) + 1
         verdict, *each = drift_readings(found.until(last))
@@ -117,7 +122,9 @@ def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
             "psi_over_threshold": int((table["psi"] > judged_by.psi).sum()),
             **{f"psi_{subject}": value for subject, value in zip(table["subject"], table["psi"], strict=True)},
         }
-        yield Made(session, stored, (verdict.as_check(),), numbers, _drift_preview(table))
+        courses[session] = dict(zip(table["subject"], table["psi"], strict=True))
+        shown = _drift_preview(table, _courses(project, session, courses), judged_by.psi)
+        yield Made(session, stored, (verdict.as_check(),), numbers, shown)
 
 
 @dataclass(frozen=True)
@@ -209,10 +216,27 @@ def subject_counts(reference: DriftReference, model: FittedModel, seen: Seen, da
     return np.stack([reference.count(name, *found[name], days) for name in reference.subjects])
 
 
-def _drift_preview(table: pd.DataFrame) -> str:
-    """The subjects as a table in Markdown, the largest index first."""
-    lines = ["| subject | PSI | p | | status |", "|---|---:|---:|---|---|"]
+def _courses(project: Project, session: str, known: dict[str, dict[str, float]]) -> list[dict[str, float]]:
+    """PSI by subject of the month up to ``session``, of the sessions that have it; ``known`` keeps what was read."""
+    days = [d for d in project.calendar.lookback(session, _MONTH) if d >= project.first_session]
+    for day in days:
+        if day not in known and project.store.has("drift", day):
+            table = project.store.read_table("drift", day, DRIFT, ("subject", "psi")).frame
+            known[day] = dict(zip(table["subject"], table["psi"], strict=True))
+    return [known[day] for day in days if day in known]
+
+
+def _drift_preview(table: pd.DataFrame, courses: list[dict[str, float]], threshold: float) -> str:
+    """The subjects as a table in Markdown, the largest index first, with its course: ▅ and above is over the limit."""
+    lines = [f"| subject | PSI | p | last {len(courses)} sessions | status |", "|---|---:|---:|---|---|"]
     for row in table.sort_values("psi", ascending=False, na_position="last").to_dict(orient="records"):
-        bar = "" if np.isnan(row["psi"]) else "█" * min(round(row["psi"] * 20), 20)
-        lines.append(f"| {row['subject']} | {row['psi']:.3f} | {row['p_value']:.2g} | {bar} | {row['status']} |")
+        course = "".join(_spark(psi.get(row["subject"], np.nan) / threshold) for psi in courses)
+        lines.append(f"| {row['subject']} | {row['psi']:.3f} | {row['p_value']:.2g} | {course} | {row['status']} |")
     return "\n".join(lines)
+
+
+def _spark(share: float) -> str:
+    """A block: the lower four are quarters of the threshold, the upper four quarters over it, to twice and more."""
+    if np.isnan(share):
+        return "·"
+    return "▁▂▃▄▅▆▇█"[max(min(int(np.ceil(share * 4)) - 1, 7), 0)]

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from countersign.checks import CheckResult
 from countersign.cli import main
 from countersign.monitoring.latency import NO_RUNS
 from countersign.project import Project
+from countersign.steps.alerts import note_checks
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions
@@ -72,6 +74,30 @@ def test_status_shows_the_model_in_service_the_last_session_and_what_needs_a_per
     assert any("without a signature" in line for line in found["needs_a_person"])
     assert document["sha256"][:12] in text
     assert "Last session  2008-09-03" in text
+    assert found["alerts"] == []
+    assert "No alert is open." in text
+
+
+def test_status_shows_the_alerts_that_are_open(project: Project, now: datetime) -> None:
+    failed = CheckResult("auc", "fail", "AUC 0.510 is low")
+    note_checks(project, "metrics", [("2008-09-02", failed)], now)
+    assert "warning since 2008-09-02: AUC 0.510 is low [metrics:auc@2008-09-02]" in " ".join(
+        countersign(project.home, "status").stdout.split()
+    )
+    (alert,) = json.loads(countersign(project.home, "status", "--json").stdout)["alerts"]
+    assert alert == {
+        "id": "metrics:auc@2008-09-02",
+        "severity": "warning",
+        "since": "2008-09-02",
+        "sentence": "AUC 0.510 is low",
+    }
+
+
+def test_status_names_a_damaged_log_of_alerts_and_goes_on(project: Project) -> None:
+    project.alerts.path.write_text("nonsense\n")
+    result = countersign(project.home, "status")
+    assert result.exit_code == 0
+    assert "alerts.jsonl, line 1" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("artifact", ["model.json", "sessions/2008-09-03/scores.json"])

@@ -59,6 +59,21 @@ def test_drift_compares_the_last_quarter_of_features_with_the_training_data(quar
         assert found.loc[name, "observations"] == len(features)
 
 
+def test_the_drift_table_shows_the_course_of_each_index_over_the_month_that_is_stored(
+    quarter: Project, now: datetime, tmp_path: Path
+) -> None:
+    copy = open_project(Path(shutil.copytree(quarter.home, tmp_path / "home")), TODAY)
+    *_, before, session = copy.daily_sessions(now)[:90]
+    list(drift_sessions(copy, [before]))
+    (made,) = drift_sessions(copy, [session])
+    head, _, *rows = made.preview.splitlines()
+    assert "last 2 sessions" in head
+    course = {row.split("|")[1].strip(): (float(row.split("|")[2]), row.split("|")[4].strip()) for row in rows}
+    assert {name for name, (_, blocks) in course.items() if len(blocks) == 2} == set(course)
+    for psi, blocks in course.values():
+        assert (psi > 0.2) == (blocks[-1] in "▅▆▇█"), "the upper four blocks are over the threshold"
+
+
 def test_the_first_session_is_compared_by_the_features_of_the_history_before_it(
     project: Project, now: datetime
 ) -> None:
