@@ -98,26 +98,41 @@ class Evaluation:
 def walk_forward(
     rows: TrainingRows, config: ModelConfig, progress: Callable[[int, int], None] | None = None
 ) -> Forecasts:
-    """Score each fold of sessions with a model of everything before it, purged of outcomes that reach into the fold.
-
-    The window expands. A fold that starts at session S learns from sessions up to S - 1 - ``HORIZON``, whose
-    outcomes were known at the close of S - 1. ``progress`` is called with (folds done, folds in all).
+    """``walk_forward_from`` the end of the first training window on, in folds of ``config.fold_sessions``.
 
     Raises ``ModelError`` where there is no session to test on.
     """
-    rows = rows.take(rows.matured)
-    first, end = config.min_training_sessions, int(rows.session.max(initial=-1)) + 1
-    starts = range(first, end, config.fold_sessions)
-    if not starts:
+    first, end = config.min_training_sessions, int(rows.session[rows.matured].max(initial=-1)) + 1
+    if end <= first:
         raise ModelError(
-            f"expected more than {config.min_training_sessions} sessions of history to evaluate on, found {end}. "
+            f"expected more than {first} sessions of history to evaluate on, found {end}. "
             "Load a longer history (history.start) or lower model.min_training_sessions"
         )
+    return walk_forward_from(rows, config, first=first, fold_sessions=config.fold_sessions, progress=progress)
+
+
+def walk_forward_from(
+    rows: TrainingRows,
+    config: ModelConfig,
+    *,
+    first: int,
+    fold_sessions: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Forecasts:
+    """Score each fold of sessions with a model of everything before it, purged of outcomes that reach into the fold.
+
+    Folds begin with the session numbered ``first``, of which or of a later one some outcome must be known. The window
+    expands. A fold that starts at session S learns from sessions up to S - 1 - ``HORIZON``, whose outcomes were known
+    at the close of S - 1. ``progress`` is called with (folds done, folds in all). Forecasts come in the order of
+    ``rows``, sessions ascending.
+    """
+    rows = rows.take(rows.matured)
+    starts = range(first, int(rows.session.max()) + 1, fold_sessions)
     parts: list[dict[str, np.ndarray]] = []
     for number, start in enumerate(starts):
         known = rows.take(rows.session < start - HORIZON)
         model = fit(known, config)
-        test = rows.take((rows.session >= start) & (rows.session < start + config.fold_sessions))
+        test = rows.take((rows.session >= start) & (rows.session < start + fold_sessions))
         scores = score(model, test.features, test.ewma_variance, test.market_variance, test.history)
         parts.append(
             {
