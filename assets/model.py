@@ -1,16 +1,20 @@
-"""Model: the champion. Group ``model``."""
+"""Model: the champion, the candidate that asks to replace it, and a person's decision. Group ``model``."""
 
 import dagster as dg
 
-from assets.results import Events, check_spec, record
+from assets.results import Events, check_result, check_spec, record
 from countersign import checks
+from countersign.steps import gate as gate_steps
 from countersign.steps import model as steps
+from countersign.steps import retrain as retrain_steps
 from countersign.version import code_version
 from resources import ClockResource, ProjectResource
 
+_GROUP = "model"
+
 
 @dg.asset(
-    group_name="model",
+    group_name=_GROUP,
     owners=["team:quant"],
     kinds={"json", "scikitlearn"},
     code_version=code_version(),
@@ -21,9 +25,78 @@ from resources import ClockResource, ProjectResource
     ],
 )
 def model(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
-    """The model in service. Trains on the history and is deployed where there is no model yet; never replaces one.
+    """The model in service: the first one, trained on the history, then whatever a signed decision puts there.
 
-    If it fails: the history is too short to learn from, or another model is in service and stays. Replacing a model
-    takes a person's decision.
+    If it fails: the history is too short to learn from; or no decision makes a deployment due, which the message
+    explains. Launching this is never an approval: `countersign review` shows what waits, `countersign approve` signs.
     """
-    yield from record(context, project, clock, lambda opened, now: [steps.train_first_model(opened, now)])
+    yield from record(context, project, clock, lambda opened, now: [steps.model_in_service(opened, now)])
+
+
+class RetrainConfig(dg.Config):
+    """Left empty where monitoring, or `countersign retrain`, has asked already."""
+
+    reason: str = ""
+    """Why a new model is wanted."""
+    asked_by: str = ""
+    """The name, as in allowed_signers, of who asks: that person may not sign for what comes of it."""
+
+
+@dg.asset(
+    group_name=_GROUP,
+    owners=["team:quant"],
+    kinds={"json", "scikitlearn"},
+    code_version=code_version(),
+    deps=["price_history", "prices_clean", "drift", "metrics"],
+    check_specs=[
+        dg.AssetCheckSpec(name, asset="candidate", description=meaning, blocking=True)
+        for name, meaning in retrain_steps.AUTOMATIC_CHECKS.items()
+    ],
+)
+def candidate(
+    context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource, config: RetrainConfig
+) -> Events:
+    """A model trained on all that is known, with the evidence beside the champion's; it waits for a person's signature.
+
+    If it fails: nobody asked for a retrain (monitoring does, or give `reason` and `asked_by` in the launchpad), or a
+    session before the newest is not in the store. A failed check of it means that nobody is asked to sign.
+    """
+    yield from record(
+        context,
+        project,
+        clock,
+        lambda opened, now: [retrain_steps.make_candidate(opened, config.reason, config.asked_by, now)],
+    )
+
+
+@dg.asset_check(asset=candidate, description="The newest candidate has been decided on.")
+def signed_off(project: ProjectResource, clock: ClockResource) -> dg.AssetCheckResult:
+    """Says since when a candidate waits, for whom, on what evidence, and the command to run."""
+    now = clock.now()
+    return check_result("candidate", [(None, gate_steps.signed_off(project.open(now), now))])
+
+
+class SignOffConfig(dg.Config):
+    """What `countersign sign --print-config` prints: launching this without a valid signature changes nothing."""
+
+    statement: str
+    """The statement, as JSON, word for word as it was signed."""
+    signature: str
+    """The armored SSH signature on it."""
+
+
+@dg.asset(group_name=_GROUP, owners=["team:risk"], kinds={"openssh"}, code_version=code_version(), deps=[candidate])
+def sign_off(
+    context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource, config: SignOffConfig
+) -> Events:
+    """A person's signed decision on the candidate, put on record. `countersign approve` does the same in a shell.
+
+    If it fails: the signature is none of a person in `config/allowed_signers`, or the request was closed, superseded or
+    expired; the message says which. Every refused attempt stands in the journal.
+    """
+    yield from record(
+        context,
+        project,
+        clock,
+        lambda opened, now: [gate_steps.decided(opened, config.statement, config.signature, now)],
+    )

@@ -82,6 +82,23 @@ class ScheduleConfig(Section):
     """HH:MM in the exchange's time zone, some time after the close."""
 
 
+class GateConfig(Section):
+    """How a model gets into service. Who may sign stands in ``config/allowed_signers``."""
+
+    bootstrap: Literal["auto", "manual"] = "auto"
+    """Whether the first model is deployed without a signature, on record as such, or waits for one as the others do."""
+    quorum: Annotated[int, Field(ge=1, le=10)] = 1
+    """Distinct signers that an approval takes."""
+    expiry_days: Annotated[int, Field(ge=1, le=90)] = 7
+    """After which a request that is not deployed never will be."""
+    reminder_hours: Annotated[int, Field(ge=1, le=720)] = 24
+    """Between two reminders of a request that waits."""
+    cool_down_days: Annotated[int, Field(ge=0, le=365)] = 30
+    """After a retrain or a deployment, in which monitoring asks for no other; people can."""
+    on_revoke: Literal["stop", "rollback"] = "stop"
+    """Whether nothing is scored once the model in service is revoked, or the one before comes back."""
+
+
 class PushConfig(Section):
     """Where the metrics of each daily run are sent, for those who watch elsewhere. Nowhere where empty."""
 
@@ -117,6 +134,7 @@ class PipelineConfig(Section):
     model: ModelConfig = ModelConfig()
     artifacts: ArtifactConfig = ArtifactConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    gate: GateConfig = GateConfig()
     push: PushConfig = PushConfig()
     executor: Literal["in_process", "multiprocess"] = "in_process"
     """How the steps of a run are executed; a process for each step costs seconds a run."""

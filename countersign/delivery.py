@@ -78,8 +78,8 @@ def ping(url: str) -> None:
             # The URL is the secret by which these services know a sender, and the error quotes it.
             status = getattr(error.response, "status_code", None)
             raise DeliveryError(
-                f"expected COUNTERSIGN_HEARTBEAT_URL to answer with a status below 400, found "
-                f"{f'status {status}' if status else type(error).__name__}: is the URL right, does this machine reach it?"
+                "expected COUNTERSIGN_HEARTBEAT_URL to answer with a status below 400, found "
+                f"{f'status {status}' if status else type(error).__name__}: is the URL right, is it reached from here?"
             ) from None
 
 

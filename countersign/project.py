@@ -51,6 +51,11 @@ class Project:
     def missing_sessions(self) -> frozenset[str]:
         return frozenset(day.isoformat() for day in self.config.missing_sessions)
 
+    @property
+    def signers(self) -> Path:
+        """Where it says who may sign."""
+        return self.home / "config" / "allowed_signers"
+
     def commentary(self, session: str) -> Path:
         """Where a person's words on a session are looked for."""
         return self.home / "commentary" / f"{session}.md"

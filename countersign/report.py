@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from countersign.model.registry import BOOTSTRAP
+from countersign.gate.state import BOOTSTRAP
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,27 +10,28 @@ from datetime import datetime
 from typing import Any
 
 from countersign.errors import CountersignError
-from countersign.model.registry import BOOTSTRAP, load_champion
+from countersign.gate.state import BOOTSTRAP, state_of
+from countersign.model.registry import load_champion
 from countersign.monitoring.alerts import alerts
 from countersign.project import Project
 from countersign.report import WIDTH, needs_a_person
-from countersign.storage.journal import champion
 from countersign.tables import SCORES
 
 
 def project_status(project: Project, now: datetime) -> dict[str, Any]:
     """The champion, the last session in the store and the last one that closed, and what needs a person."""
     needs: list[str] = []
-    current = champion(project.journal.read())
+    state = state_of(project.journal.read())
+    current = state.last_deployment
     model: dict[str, Any] | None = None
     if current:
-        model = {"sha256": current.sha256, "deployed_at": current.deployed_at, "decision": current.decision}
+        model = {"sha256": current.model, "deployed_at": current.at.isoformat(), "decision": current.decision}
         try:
             model["training"] = {
-                key: load_champion(project.store, project.journal).document["training"][key]
+                key: load_champion(project.store, project.journal, project.signers).document["training"][key]
                 for key in ("first_session", "last_session", "rows", "code_version")
             }
-            if project.store.digest("model", None, "json") != current.sha256:
+            if project.store.digest("model", None, "json") != current.model:
                 needs.append("model.json is not the model in service. Restore it: copy it from models/<its digest>/")
         except CountersignError as error:
             needs.append(str(error))

@@ -20,9 +20,9 @@ from typing import Final
 import dagster as dg
 
 from countersign.errors import CountersignError, SessionError
+from countersign.gate.state import state_of
 from countersign.project import Project, open_project
 from countersign.steps.reports import session_is_done
-from countersign.storage.journal import champion
 from sensors.jobs import bootstrap_job, daily_job
 
 LOCATION: Final = "countersign"
@@ -47,7 +47,7 @@ def launch(
             f"({project.first_session}) {'to ' + daily[-1] if daily else 'on'}; found none in {first} … {last}. Name "
             "others: make run FROM=… TO=…, or SESSION=…"
         )
-    if champion(project.journal.read()) is None:
+    if not state_of(project.journal.read()).deployments:
         say("bootstrap_job: load the history, train the first model, put it into service …")
         if not _run(bootstrap_job.name, {}, instance, module, say):
             return False

@@ -6,20 +6,31 @@ form.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from pathlib import Path
+from typing import Any
 
-from countersign.errors import JournalError, ModelError
+from countersign.errors import GateError, JournalError, ModelError
+from countersign.gate.audit import verify_in_service
+from countersign.gate.signers import list_signers
+from countersign.gate.state import BOOTSTRAP, Deployment, state_of
 from countersign.model.scoring import FittedModel
 from countersign.storage.artifacts import ArtifactStore, Stored
 from countersign.storage.codec import Header, encode_document
 from countersign.storage.files import reached
-from countersign.storage.journal import Champion, Journal, champion, head
+from countersign.storage.journal import Journal, head
 
-BOOTSTRAP: Final = "bootstrap"
-"""The decision on record for the first model, which nobody signed."""
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the store, verified: its numbers, its whole document, and where it lies."""
+
+    fitted: FittedModel
+    document: Mapping[str, Any]
+    stored: Stored
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,7 @@ class InService:
 
     model: FittedModel
     document: Mapping[str, Any]
-    champion: Champion
+    champion: Deployment
 
 
 def deploy_first(
@@ -42,43 +53,80 @@ def deploy_first(
     """
     _, sha256 = encode_document(body, Header("model", None, inputs))
     lines = journal.read()
-    current = champion(lines)
+    current = state_of(lines).last_model
     if not lines and store.has("model", None, "json"):
         # Once a model was published the journal had a line.
         raise JournalError(
             f"expected the journal that put {store.location('model', None, 'json')} into service at {journal.path}, "
             "found none: restore it from a backup, or, to begin anew, move the artifacts folder away"
         )
-    if current and current.sha256 != sha256:
+    if current and current != sha256:
         raise ModelError(
-            f"expected no model in service, or the same one; {current.sha256[:12]} is in service and stays. This "
+            f"expected no model in service, or the same one; {current[:12]} is in service and stays. This "
             f"training made {sha256[:12]} (other data, settings or code). Replacing a model takes a person's "
             "decision; to begin anew instead, move the artifacts folder away"
         )
     store.write_addressed("models", "model", body, inputs)
     if not current:
         reached("model: before journal")
-        journal.append("deployed", now, head(lines), model=sha256, decision=BOOTSTRAP, inputs=dict(inputs))
+        # Without the nonce, two projects that begin alike in the same second would have the same name.
+        nonce = secrets.token_hex(16)
+        journal.append(
+            "deployed", now, head(lines), model=sha256, decision=BOOTSTRAP, inputs=dict(inputs), nonce=nonce
+        )
     reached("model: before publishing")
-    return store.copy_document(f"models/{sha256}/model", "model"), current is None
+    return store.copy_document(f"models/{sha256}/model", "model", sha256), current is None
 
 
-def load_champion(store: ArtifactStore, journal: Journal) -> InService:
-    """The model that the journal says is in service, read by its digest.
+def read_model(store: ArtifactStore, sha256: str) -> Model:
+    """The model whose digest is ``sha256``, from bytes that are read once.
 
-    Raises ``ModelError`` where none is deployed, or its bytes are not the deployed ones; ``JournalError`` where the
-    record itself is broken.
+    Raises ``ModelError`` where they are not its bytes, or a link stands in their place; ``ArtifactError`` where they
+    are missing or damaged.
     """
-    current = champion(journal.read())
-    if not current:
+    path = f"models/{sha256}/model"
+    location = Path(store.location(path, None, "json"))
+    # A link could lead to other bytes a moment later.
+    if location.is_symlink() or location.parent.is_symlink():
+        raise ModelError(f"expected the model {sha256[:12]} at {location}, found a link: put the file itself there")
+    document, stored = store.read_document(path)
+    if stored.sha256 != sha256:
         raise ModelError(
-            "expected a model in service, found none in the journal. Train the first one: "
+            f"expected the model {sha256[:12]} at {stored.location}, found {stored.sha256[:12]}: the file was "
+            "replaced. It is not used; restore it from a backup"
+        )
+    return Model(FittedModel.from_dict(document["model"]), document, stored)
+
+
+def load_champion(store: ArtifactStore, journal: Journal, signers: Path) -> InService:
+    """The model that the journal says is in service, read by its digest, on decisions signed by those in ``signers``.
+
+    Raises ``ModelError`` where none is deployed, it was revoked, its bytes are not the deployed ones or no good
+    signature put it there; ``JournalError`` where the record itself is broken.
+    """
+    lines = journal.read()
+    state = state_of(lines)
+    current, last = state.champion, state.last_deployment
+    if last and not current:
+        order = state.revoked[last.model]
+        raise ModelError(
+            f"expected a model in service, found that {order.signer} revoked {last.model[:12]}: {order.reason}. Return "
+            "to an earlier one with: countersign rollback"
+        )
+    if not current:
+        waiting = state.open_request
+        raise ModelError(
+            f"expected a model in service, found none: {waiting.id} waits for a signature (countersign review)"
+            if waiting
+            else "expected a model in service, found none in the journal. Train the first one: "
             "dagster job execute -m definitions -j bootstrap_job"
         )
-    document, stored = store.read_document(f"models/{current.sha256}/model")
-    if stored.sha256 != current.sha256:
+    try:
+        verify_in_service(lines, current, list_signers(signers))
+    except GateError as error:
         raise ModelError(
-            f"expected the deployed model {current.sha256[:12]} at {stored.location}, found {stored.sha256[:12]}: the "
-            "file was replaced. It is not used; restore it from a backup"
-        )
-    return InService(FittedModel.from_dict(document["model"]), document, current)
+            f"the model {current.model[:12]} is not used: its place in service rests on no good signature: {error}. "
+            "See: countersign verify"
+        ) from error
+    found = read_model(store, current.model)
+    return InService(found.fitted, found.document, current)

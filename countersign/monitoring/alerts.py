@@ -24,6 +24,9 @@ Severity = Literal["warning", "error"]
 SHOWN: Final = 20
 """Alerts that one message names; more are counted."""
 
+WAITING: Final = "sign_off"
+"""The subject of verdicts on what waits for a person's signature: each update of one is a reminder."""
+
 CHANNEL: Final = "channel"
 """The subject of verdicts on channels."""
 
@@ -188,7 +191,7 @@ def alerts(lines: Iterable[Line]) -> list[Alert]:
 
 
 def untold(lines: Sequence[Line], channel: str) -> list[Line]:
-    """What ``channel`` has yet to be told: alerts that opened, ended or became errors since it last got a message.
+    """What ``channel`` has yet to be told: alerts that opened, ended, became errors or remind since its last message.
 
     A channel that never got one is told of what is open, not of the past. Its own failure is not told to itself.
     """
@@ -201,7 +204,8 @@ def untold(lines: Sequence[Line], channel: str) -> list[Line]:
             continue
         worse = line["event"] == "updated" and severity.get(line["alert"]) == "warning" and line["severity"] == "error"
         severity[line["alert"]] = line["severity"]
-        news = line["event"] != "updated" or worse
+        reminder = line["key"].startswith(f"{WAITING}:")
+        news = line["event"] != "updated" or worse or reminder
         if news and number > told and (told >= 0 or line["alert"] in still):
             found.append(line)
     return found
@@ -229,7 +233,7 @@ def failures(lines: Sequence[Line], channel: str) -> list[Line]:
 
 def message(lines: Sequence[Line], project: str) -> tuple[str, str]:
     """Title and text, for a person, of the news in ``lines``."""
-    words = {"opened": "NEW", "updated": "WORSE", "ended": "ENDED"}
+    words = {"opened": "NEW", "updated": "STILL", "ended": "ENDED"}
     counts = {word: sum(line["event"] == event for line in lines) for event, word in words.items()}
     title = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count)
     # Those that need a person first; the rest in the order in which they came.

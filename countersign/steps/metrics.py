@@ -72,7 +72,7 @@ def metric_sessions(project: Project, sessions: Sequence[str], runs: Runs) -> It
     verdicts on ``runs``.
     """
     thresholds, digest = load_thresholds(project.home)
-    contract, service = load_contract(project.home), load_champion(project.store, project.journal)
+    contract, service = load_contract(project.home), load_champion(project.store, project.journal, project.signers)
     read, system = _Reader(project), _system(runs, thresholds.system)
     for session in sessions:
         read.digests.clear()
@@ -91,7 +91,7 @@ def metric_sessions(project: Project, sessions: Sequence[str], runs: Runs) -> It
             METRICS,
         )
         inputs = {
-            "model": service.champion.sha256,
+            "model": service.champion.model,
             "thresholds": digest,
             "contract": contract.sha256,
             "bars_scores_and_outcomes": combined_digest([read.digests[key] for key in sorted(read.digests)]),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +19,25 @@ from countersign.prices import ingest
 from countersign.prices.clean import clean_bars
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
+from countersign.steps.gate import gate_state, put_into_service
 from countersign.steps.made import Made, Numbers
 from countersign.steps.prices import HISTORY
+from countersign.storage.artifacts import Stored
+from countersign.storage.journal import GENESIS
 from countersign.tables import PRICES_CLEAN
 from countersign.version import code_version
 
 
+def model_in_service(project: Project, now: datetime) -> Made:
+    """``model``: the first one where there is none and nobody has been asked; else what a decision made due."""
+    return put_into_service(project, now) if gate_state(project).requests else train_first_model(project, now)
+
+
 def train_first_model(project: Project, now: datetime) -> Made:
-    """``model``: train on the history, evaluate walk-forward, and put it into service where there is none yet."""
+    """Train on the history, evaluate walk-forward, and put it into service where there is none yet.
+
+    With ``gate.bootstrap: manual`` it waits for a signature instead.
+    """
     history = project.store.read_table(HISTORY, None, PRICES_CLEAN, PANEL_COLUMNS, form="parquet")
     days = np.unique(history.frame["date"].to_numpy().astype("datetime64[D]"))
     panel = Panel.from_bars(history.frame, days)
@@ -33,14 +46,19 @@ def train_first_model(project: Project, now: datetime) -> Made:
         checks.beats_baseline("volatility_beats_baseline", evaluation.measure("qlike")),
         checks.beats_baseline("bad_week_beats_baseline", evaluation.measure("auc")),
     )
-    stored, new = deploy_first(project.store, project.journal, body, {HISTORY: history.stored.sha256}, now)
+    inputs = {HISTORY: history.stored.sha256}
+    if project.config.gate.bootstrap == "manual" and not gate_state(project).deployments:
+        stored, standing = _request_first(project, body, inputs, now), "waits for a signature (countersign review)"
+    else:
+        stored, new = deploy_first(project.store, project.journal, body, inputs, now)
+        standing = "newly deployed without a signature (bootstrap)" if new else "unchanged"
     numbers: Numbers = {
         "rows": body["training"]["rows"],
         "first_session": body["training"]["first_session"],
         "last_session": body["training"]["last_session"],
         "code_version": code_version(),
         "history": history.stored.sha256,
-        "in_service": "newly deployed without a signature (bootstrap)" if new else "unchanged",
+        "in_service": standing,
         "parameters": project.config.model.model_dump(),
         **{f"{m.name}_{who}": getattr(m, who) for m in evaluation.table for who in ("model", "baseline", "naive")},
         **{f"{m.name}_lead_{end}": getattr(m, f"lead_{end}") for m in evaluation.table for end in ("low", "high")},
@@ -49,6 +67,31 @@ def train_first_model(project: Project, now: datetime) -> Made:
         "bad_rate_held": evaluation.bad_rate_held,
     }
     return Made(None, stored, verdicts, numbers, evaluation_preview(evaluation))
+
+
+def _request_first(project: Project, body: dict[str, Any], inputs: dict[str, str], now: datetime) -> Stored:
+    """Ask for a signature on the first model; its evaluation is the evidence, as there is no other to compare with."""
+    stored = project.store.write_addressed("models", "model", body, inputs)
+    evidence = project.store.write_addressed(
+        f"models/{stored.sha256}/evidence",
+        "evidence",
+        {"evaluation": body["evaluation"], "training": body["training"]},
+        {"candidate": stored.sha256},
+    )
+    gate = project.config.gate
+    fields = {
+        "request": "r1",
+        "retrain": "",
+        "model": stored.sha256,
+        "evidence": evidence.sha256,
+        "champion": None,
+        "asked_by": None,
+        "quorum": gate.quorum,
+        "expires": (now.replace(microsecond=0) + timedelta(days=gate.expiry_days)).isoformat(),
+        "nonce": secrets.token_hex(16),
+    }
+    project.journal.append("sign_off_requested", now, GENESIS, **fields)
+    return stored
 
 
 def evaluate_source(

@@ -78,7 +78,7 @@ def _horizon(project: Project, scored: str, session: str) -> list[str]:
 def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
     """``drift``: features, the champion's scores and matured targets against the data that it was trained on."""
     thresholds, digest = load_thresholds(project.home)
-    service = load_champion(project.store, project.journal)
+    service = load_champion(project.store, project.journal, project.signers)
     reference, judged_by = DriftReference.from_dict(service.document["reference"]), thresholds.drift
     behind = judged_by.window_sessions + judged_by.sessions_in_a_row - 1
     days = _days(project, sessions, behind)
@@ -111,7 +111,7 @@ def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
         )
         window = days[max(last - behind, 0) : last]
         inputs = {
-            "model": service.champion.sha256,
+            "model": service.champion.model,
             "thresholds": digest,
             "features_and_outcomes": combined_digest([seen.digests[day] for day in window]),
         }

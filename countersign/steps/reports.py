@@ -22,7 +22,7 @@ from countersign.thresholds import load_thresholds
 def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
     """``report``: the plain text that a person reads in the morning."""
     store, calendar = project.store, project.calendar
-    service = load_champion(store, project.journal)
+    service = load_champion(store, project.journal, project.signers)
     for session in sessions:
         scores = store.read_table("scores", session, SCORES)
         checks.require(
@@ -33,7 +33,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         outcomes = store.read_table("outcomes", session, OUTCOMES).frame
         metrics = store.read_table("metrics", session, METRICS).frame
         drift = store.read_table("drift", session, DRIFT).frame
-        words = _commentary(project, session)
+        words = read_commentary(project, session)
         before = symbols_before(project, session)
         text = report_text(
             ReportFacts(
@@ -49,7 +49,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
                 metrics=metrics,
                 drift=drift,
                 model_sha256=scores.stored.inputs["model"],
-                champion_sha256=service.champion.sha256,
+                champion_sha256=service.champion.model,
                 decision=service.champion.decision,
                 training=service.document["training"],
                 evaluation=service.document["evaluation"],
@@ -59,7 +59,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
             )
         )
         verdict = checks.report_complete(text, scores.frame["symbol"])
-        stored = store.write_text("report", session, text, _inputs(project, session, service.champion.sha256, words))
+        stored = store.write_text("report", session, text, _inputs(project, session, service.champion.model, words))
         numbers: Numbers = {
             "lines": stored.rows,
             "commentary": "none" if words is None else str(project.commentary(session)),
@@ -68,7 +68,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         yield Made(session, stored, (verdict,), numbers, f"```text\n{text}```")
 
 
-def _commentary(project: Project, session: str) -> str | None:
+def read_commentary(project: Project, session: str) -> str | None:
     """A person's words on ``session``, or None. Raises ``QualityError`` where they are no UTF-8."""
     path = project.commentary(session)
     try:
@@ -119,7 +119,7 @@ def session_is_done(project: Project, session: str) -> bool:
     try:
         stale = _stale(project, session)
         _, report = project.store.read_text("report", session)
-        words = _commentary(project, session)
+        words = read_commentary(project, session)
         # Another model in service does not make a session undone: its scores were said by the one of that day.
         found = _inputs(project, session, report.inputs["model"], words)
     except (ArtifactError, QualityError):

@@ -56,7 +56,7 @@ def feature_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made
 
 def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> Iterator[Made]:
     """``scores``: every symbol scored by the champion, with numpy alone, and put on record in the prediction log."""
-    service = load_champion(project.store, project.journal)
+    service = load_champion(project.store, project.journal, project.signers)
     learned_to = service.document["training"]["last_session"]
     for session in sessions:
         if session <= learned_to:
@@ -81,9 +81,9 @@ def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> 
             checks.scores_in_range(result, len(table)),
             checks.model_used(result),
         )
-        inputs = {"features": features.stored.sha256, "model": service.champion.sha256}
+        inputs = {"features": features.stored.sha256, "model": service.champion.model}
         stored = project.store.write_table("scores", session, result, SCORES, inputs)
-        project.predictions.append(session, stored.sha256, service.champion.sha256, result, now)
+        project.predictions.append(session, stored.sha256, service.champion.model, result, now)
         numbers: Numbers = {
             "rows": len(result),
             "approved": int(scores.approved.sum()),
@@ -91,7 +91,7 @@ def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> 
             "mean_bad_week_probability": float(scores.probability.mean()),
             "mean_volatility_forecast": float(np.sqrt(scores.variance).mean()),
             "baseline_share": float(1 - scores.by_model.mean()),
-            "model": service.champion.sha256,
+            "model": service.champion.model,
             "decision": service.champion.decision,
         }
         yield Made(session, stored, verdicts, numbers, scores_preview(result))

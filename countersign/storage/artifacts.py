@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TableFormat = Literal["json", "parquet"]
+TextFormat = Literal["txt", "html"]
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class ArtifactStore:
         self.form = form
 
     def location(self, name: str, partition: str | None, suffix: str) -> str:
-        """Where an artifact lies: by session, or at the root where it has no partition."""
-        folder = f"{self.root}/sessions/{partition}" if partition else self.root
+        """Where an artifact lies: by session, by week (``2008-W38``), or at the root where it has no partition."""
+        kind = "reviews" if partition and "-W" in partition else "sessions"
+        folder = f"{self.root}/{kind}/{partition}" if partition else self.root
         return f"{folder}/{name}.{suffix}"
 
     def write_table(
@@ -114,9 +117,14 @@ class ArtifactStore:
         data, digest = codec.encode_document(body, header)
         return self._put(f"{folder}/{digest}/{name}", header, "json", data, digest)
 
-    def copy_document(self, source: str, name: str) -> Stored:
-        """Publish the document ``source``, a ``name`` that lies in a folder of its own, at the root: the same bytes."""
+    def copy_document(self, source: str, name: str, sha256: str) -> Stored:
+        """Publish the document ``source``, a ``name`` that lies in a folder of its own, at the root: the same bytes.
+
+        Raises ``ArtifactError`` where they do not have the digest ``sha256``.
+        """
         with self._verified(source, None, "json") as (data, digest):
+            if digest != sha256:
+                raise ArtifactError(f"expected {sha256[:12]}, found {digest[:12]}")
             header, _ = codec.decode_json(data, name, None)
         return self._put(name, header, "json", data, digest)
 
@@ -126,16 +134,18 @@ class ArtifactStore:
             header, found = codec.decode_json(data, path.rsplit("/", 1)[-1], None)
         return found, self._stored(path, header, "json", digest)
 
-    def write_text(self, name: str, partition: str, text: str, inputs: Mapping[str, str]) -> Stored:
-        """Store a plain text."""
+    def write_text(
+        self, name: str, partition: str, text: str, inputs: Mapping[str, str], form: TextFormat = "txt"
+    ) -> Stored:
+        """Store a plain text, or an HTML page."""
         header = Header(name, partition, inputs, text.count("\n"))
-        return self._put(name, header, "txt", *codec.encode_text(text, header))
+        return self._put(name, header, form, *codec.encode_text(text, header, html=form == "html"))
 
-    def read_text(self, name: str, partition: str) -> tuple[str, Stored]:
-        """A verified plain text, word for word as it was stored."""
-        with self._verified(name, partition, "txt") as (data, digest):
+    def read_text(self, name: str, partition: str, form: TextFormat = "txt") -> tuple[str, Stored]:
+        """A verified text, word for word as it was stored."""
+        with self._verified(name, partition, form) as (data, digest):
             header, text = codec.decode_text(data, name, partition)
-        return text, self._stored(name, header, "txt", digest)
+        return text, self._stored(name, header, form, digest)
 
     def digest(self, name: str, partition: str | None, suffix: str | None = None) -> str:
         """The verified digest of an artifact, at the cost of its bytes: what it holds is not looked at."""
@@ -184,7 +194,7 @@ class ArtifactStore:
         except OSError as error:
             raise ArtifactError(f"{what} at {location} cannot be read: {error.strerror or error}. {remedy}") from error
         try:
-            yield data, codec.verify_text(data) if suffix == "txt" else codec.verify(data)
+            yield data, codec.verify_text(data) if suffix in {"txt", "html"} else codec.verify(data)
         except ArtifactError as error:
             raise ArtifactError(f"{what} at {location} cannot be used: {error}. {remedy}") from error
 
@@ -199,5 +209,7 @@ def _remedy(name: str, partition: str | None) -> str:
     """What to type to have the artifact made again."""
     group = {"history": "price_history", "models": "model", "prices_rejected": "prices_clean"}
     asset = group.get(name.split("/")[0], name)
+    if partition and "-W" in partition:
+        partition = datetime.strptime(f"{partition}-1", "%G-W%V-%u").date().isoformat()  # noqa: DTZ007 - a day alone
     where = f" --partition {partition}" if partition else ""
     return f"Make it with: dagster asset materialize -m definitions --select {asset}{where}"

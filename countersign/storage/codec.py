@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _SLOT: Final = b'{"sha256":"'
 _ZEROS: Final = b"0" * 64
 _TEXT_SLOT: Final = b"\n-- artifact "
+_COMMENT: Final = "<!--"
 _TYPES: Final = {"date": "datetime", "string": "string", "number": "number", "integer": "integer"}
 
 
@@ -201,11 +202,12 @@ def encode_document(body: Mapping[str, Any], header: Header) -> tuple[bytes, str
     return seal(_SLOT + _ZEROS + b'",' + text[1:] + b"\n", _SLOT)
 
 
-def encode_text(text: str, header: Header) -> tuple[bytes, str]:
-    """A plain text, word for word, with its header in lines of its own behind it."""
+def encode_text(text: str, header: Header, *, html: bool = False) -> tuple[bytes, str]:
+    """A text, word for word, with its header in lines of its own behind it: those of an HTML page are a comment."""
     inputs = "".join(f"\n--   made from {name} {digest[:16]}" for name, digest in sorted(header.inputs.items()))
     foot = f"{_TEXT_SLOT.decode()}{_ZEROS.decode()}\n--   {title(header.name, header.partition)}{inputs}\n"
-    return seal((text + foot).encode(), _TEXT_SLOT)
+    opened, closed = (_COMMENT, "-->\n") if html else ("", "")
+    return seal((text + opened + foot + closed).encode(), _TEXT_SLOT)
 
 
 def verify_text(data: bytes) -> str:
@@ -216,8 +218,8 @@ def verify_text(data: bytes) -> str:
 def decode_text(data: bytes, name: str, partition: str) -> tuple[Header, str]:
     """A verified text without its header, and the header, whose inputs have the first 16 digits of their digests."""
     text, _, foot = data.decode().rpartition(_TEXT_SLOT.decode())
-    found, *made_from = [line.removeprefix("--   ") for line in foot.splitlines()[1:]]
+    found, *made_from = [line.removeprefix("--   ") for line in foot.splitlines()[1:] if line != "-->"]
     if found != title(name, partition):
         raise ArtifactError(f"it is {found}, so a file was moved")
     inputs = dict(line.removeprefix("made from ").split(" ", 1) for line in made_from)
-    return Header(name, partition, inputs), text
+    return Header(name, partition, inputs), text.removesuffix(_COMMENT)

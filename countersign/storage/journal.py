@@ -1,7 +1,7 @@
-"""Journal: the append-only record of all that happens to models, and the state that follows from it.
+"""Journal: an append-only record, such as that of all that happens to models.
 
-Belongs here: reading, appending, the hash chain, and ``champion`` as a pure function of the lines. Does not belong
-here: who decides, and the models' bytes (``artifacts``).
+Belongs here: reading, appending, the hash chain. Does not belong here: what the lines mean (``gate.state``,
+``monitoring.alerts``), who may add one.
 
 Each line is canonical JSON with the SHA-256 of the rest of itself and that of the line before, so that a changed,
 removed or reordered line is found. A last line that was cut short (a crash while it was written) never happened; one
@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,15 +30,6 @@ Event = tuple[str, dict[str, Any]]
 """What is to be added: the event's name, and the line's other fields."""
 
 _TAIL: Final = 65_536
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The model in service: its digest, since when (UTC), and on whose word."""
-
-    sha256: str
-    deployed_at: str
-    decision: str
 
 
 class Journal:
@@ -148,11 +138,3 @@ def _entry(line: bytes) -> dict[str, Any] | None:
         return None
     sound = isinstance(entry, dict) and "previous" in entry and json_bytes(_sealed(entry)) == line
     return entry if sound else None
-
-
-def champion(lines: Sequence[dict[str, Any]]) -> Champion | None:
-    """The model in service according to the journal, or None before the first was deployed."""
-    for entry in reversed(lines):
-        if entry["event"] == "deployed":
-            return Champion(entry["model"], entry["at"], entry["decision"])
-    return None

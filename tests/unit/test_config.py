@@ -18,7 +18,7 @@ from countersign.errors import ConfigError
 SHIPPED_WITHOUT_DEFAULTS = {"first_session", "history.start", "source.path"}
 TOP = (
     "calendar, symbols, first_session, last_session, missing_sessions, history, source, quality, model, artifacts, "
-    "schedule, push, executor"
+    "schedule, gate, push, executor"
 )
 
 Settings = dict[str, Any]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from countersign import checks
-from countersign.model.registry import BOOTSTRAP
+from countersign.gate.state import BOOTSTRAP
 from countersign.prices.clean import SYMBOL_LENGTH
 from countersign.report import WIDTH, Matured, ReportFacts, report_text, scores_preview
 from countersign.tables import PRICES_REJECTED, empty_table

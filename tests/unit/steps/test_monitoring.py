@@ -50,7 +50,7 @@ def test_drift_compares_the_last_quarter_of_features_with_the_training_data(quar
     found: Any = quarter.store.read_table("drift", session, DRIFT).frame.set_index("subject")
     window = quarter.calendar.lookback(session, 63)
     features = pd.concat([quarter.store.read_table("features", day, FEATURE_TABLE).frame for day in window])
-    reference = load_champion(quarter.store, quarter.journal).document["reference"]["features"]
+    reference = load_champion(quarter.store, quarter.journal, quarter.signers).document["reference"]["features"]
     for name in FEATURES:
         edges = reference[name]["edges"]
         counts = np.bincount(np.searchsorted(edges, features[name], side="left"), minlength=len(edges) + 1)

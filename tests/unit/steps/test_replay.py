@@ -104,7 +104,7 @@ def test_the_validation_of_a_year_is_the_evaluation_of_a_model_trained_before_it
     forecasts = walk_forward(training_rows(Panel.from_bars(whole, sessions)), year.config.model)
     begin = int(np.searchsorted(sessions, np.datetime64("2009-01-02")))
     found = Validation.of(forecasts, begin, min_sessions=60)
-    expected = load_champion(year.store, year.journal).document["evaluation"]
+    expected = load_champion(year.store, year.journal, year.signers).document["evaluation"]
     assert found is not None
     assert found.rows == expected["rows"]
     assert found.auc == pytest.approx(expected["table"]["auc"]["model"], rel=1e-12)

@@ -89,7 +89,7 @@ def test_an_artifact_lies_where_its_session_and_name_say(store: ArtifactStore) -
 
 def test_a_model_lies_under_its_own_digest_and_is_published_with_the_same_bytes(store: ArtifactStore) -> None:
     model = store.write_addressed("models", "model", MODEL, {})
-    published = store.copy_document(f"models/{model.sha256}/model", "model")
+    published = store.copy_document(f"models/{model.sha256}/model", "model", model.sha256)
     assert model.location == f"{store.root}/models/{model.sha256}/model.json"
     assert published.location == f"{store.root}/model.json"
     assert published.sha256 == model.sha256

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countersign.errors import JournalError
-from countersign.storage.journal import GENESIS, Champion, Journal, champion, head
+from countersign.storage.journal import GENESIS, Journal, head
 
 NOW = datetime(2008, 9, 15, 21, 30, tzinfo=UTC)
 
@@ -29,10 +29,9 @@ def journal(tmp_path: Path) -> Journal:
     return found
 
 
-def test_a_journal_that_was_never_written_has_no_lines_and_no_champion(tmp_path: Path) -> None:
+def test_a_journal_that_was_never_written_has_no_lines(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     assert journal.read() == []
-    assert champion(journal.read()) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -61,11 +60,6 @@ def test_each_line_carries_its_own_hash_and_that_of_the_line_before(journal: Jou
         previous = line["sha256"]
     assert head(journal.read()) == previous
     assert head([]) == GENESIS
-
-
-def test_the_champion_is_the_model_that_was_deployed_last(journal: Journal) -> None:
-    journal.append("sign_off_requested", NOW, model="d" * 64)
-    assert champion(journal.read()) == Champion("c" * 64, "2008-09-17T21:30:00+00:00", "bootstrap")
 
 
 def test_a_bit_that_is_flipped_anywhere_is_noticed(journal: Journal) -> None:

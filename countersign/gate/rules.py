@@ -1,0 +1,229 @@
+"""Rules: what may be added to the journal next, and what is due.
+
+Belongs here: who may decide on what, when a decision is enough, what follows from it. Does not belong here: reading
+files and bytes (``steps.gate``), signatures (``signature``), what the lines add up to (``state``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from countersign.errors import GateError
+from countersign.gate.signature import CLOCK_SKEW
+from countersign.gate.signers import Signer
+from countersign.gate.state import Request, State
+from countersign.gate.statement import Statement
+from countersign.storage.journal import Event
+
+OnRevoke = Literal["stop", "rollback"]
+
+
+@dataclass(frozen=True)
+class Due:
+    """A model that is to be put into service now. ``decision`` is the hash of the journal's line that says so."""
+
+    model: str
+    decision: str
+    request: str | None
+    why: str
+
+
+def admit(state: State, statement: Statement, signer: Signer, now: datetime) -> None:
+    """Raise ``GateError`` where ``statement``, whose signature by ``signer`` is good, may not be added ``now``."""
+    if statement.project != state.project:
+        raise GateError(
+            f"expected a decision on this project ({_short(state.project)}), found one on {_short(statement.project)}: "
+            "it was signed in another project folder"
+        )
+    if statement.journal_head not in state.heads:
+        raise GateError(
+            f"expected a decision that was signed on this journal, found one on the head "
+            f"{_short(statement.journal_head)}, which it does not have: the journal was rewritten, or it is another's"
+        )
+    seen = state.times[state.heads.index(statement.journal_head)]
+    if statement.at < seen - CLOCK_SKEW:
+        raise GateError(
+            f"expected a decision signed after the line of the journal that it names, {seen:%Y-%m-%d %H:%M:%S} UTC, found "
+            f"one dated {statement.at:%Y-%m-%d %H:%M:%S}: it was dated back, or the signer's clock is wrong"
+        )
+    {"revoke": _admit_revoke, "rollback": _admit_rollback}.get(statement.decision, _admit_answer)(
+        state, statement, signer, now
+    )
+
+
+def _admit_answer(state: State, statement: Statement, signer: Signer, now: datetime) -> None:
+    request = state.request(str(statement.request))
+    if request is None:
+        known = ", ".join(r.id for r in state.requests) or "none yet"
+        raise GateError(f"expected a request of this journal ({known}), found {statement.request}")
+    if state.heads.index(statement.journal_head) < state.heads.index(request.line):
+        raise GateError(
+            f"expected a decision signed after {request.id} was asked for, found one on an older head of the journal"
+        )
+    found = (statement.candidate, statement.evidence, statement.champion)
+    for name, ours, theirs in zip(
+        ("candidate", "evidence", "champion"),
+        (request.candidate, request.evidence, request.champion),
+        found,
+        strict=True,
+    ):
+        if ours != theirs:
+            raise GateError(f"{request.id}: expected a decision on the {name} {_short(ours)}, found {_short(theirs)}")
+    if statement.decision == "ratify":
+        _admit_ratify(request, signer)
+        return
+    require_open(state, request, now)
+    if signer.principal == request.asked_by:
+        raise GateError(
+            f"{signer.principal} asked for this retrain and may not decide on it: another signer has to ({request.id})"
+        )
+    # Changing one's mind is a decision; saying yes twice is not.
+    if statement.decision == "approve" and _has_approved(request, signer):
+        raise GateError(
+            f"{signer.principal} has approved {request.id} already; {len(request.approvals)} of {request.quorum} "
+            "signatures are there, and another signer's is needed"
+        )
+
+
+def _has_approved(request: Request, signer: Signer) -> bool:
+    """By name or by key: one person with two names is one signer."""
+    return any(
+        signer.principal == approval.signer or signer.fingerprint == approval.key for approval in request.approvals
+    )
+
+
+def _admit_ratify(request: Request, signer: Signer) -> None:
+    if not request.by_break_glass or request.ratified_by:
+        raise GateError(
+            f"expected {request.id} to have been deployed by break-glass and not yet ratified; found it "
+            f"{request.outcome or 'open'}{f', ratified by {request.ratified_by}' if request.ratified_by else ''}"
+        )
+    if signer.principal == request.asked_by or _has_approved(request, signer):
+        raise GateError(f"{signer.principal} broke the glass or asked for the retrain: another signer has to ratify it")
+
+
+def _admit_revoke(state: State, statement: Statement, signer: Signer, now: datetime) -> None:
+    del signer, now
+    _same_champion(state, statement)
+    if statement.candidate != state.last_model or statement.candidate in state.revoked:
+        already = ", which is revoked already" if statement.candidate in state.revoked else ""
+        raise GateError(
+            f"expected to revoke the model in service ({_short(state.last_model)}), found "
+            f"{_short(statement.candidate)}{already}"
+        )
+
+
+def _admit_rollback(state: State, statement: Statement, signer: Signer, now: datetime) -> None:
+    del signer, now
+    _same_champion(state, statement)
+    earlier = [deployment.model for deployment in state.earlier()]
+    if statement.candidate not in earlier:
+        raise GateError(
+            f"expected to return to a model that was in service and was not revoked "
+            f"({', '.join(map(_short, earlier)) or 'there is none'}), found {_short(statement.candidate)}"
+        )
+
+
+def _same_champion(state: State, statement: Statement) -> None:
+    if statement.champion != state.last_model:
+        raise GateError(
+            f"expected a decision signed with {_short(state.last_model)} in service, found one with "
+            f"{_short(statement.champion)}: the champion changed since. Look again, then sign anew"
+        )
+
+
+def require_open(state: State, request: Request, now: datetime) -> None:
+    """Raise ``GateError`` where ``request`` can no longer be decided, with what closed it."""
+    if request.outcome == "superseded":
+        raise GateError(f"{request.id} was superseded by {request.closed_by}: decide on that one")
+    if request.outcome == "stale":
+        raise GateError(
+            f"{request.id} is stale: it was compared with {_short(request.champion)}, and {_short(request.closed_by)} "
+            "was put into service since. Ask for a new retrain"
+        )
+    if request.outcome:
+        by = f" by {request.closed_by}" if request.closed_by else ""
+        raise GateError(f"{request.id} was {request.outcome}{by} and is closed: ask for a new retrain")
+    if now >= request.expires:
+        raise GateError(f"{request.id} expired at {request.expires:%Y-%m-%d %H:%M} UTC: ask for a new retrain")
+    if request.champion != state.last_model:
+        raise GateError(
+            f"{request.id} is stale: it was compared with {_short(request.champion)}, and "
+            f"{_short(state.last_model)} is in service. Ask for a new retrain"
+        )
+
+
+def due(state: State, now: datetime, on_revoke: OnRevoke) -> Due | None:
+    """What is to be put into service ``now``; None where nothing is.
+
+    Orders to leave come first: a rollback, the return after a revoked model (where ``on_revoke`` says so) or after a
+    broken condition, and then a request with enough signatures in force.
+    """
+    last = state.last_deployment
+    if state.rollback and now < state.rollback.expires and state.rollback.model not in state.revoked:
+        order = state.rollback
+        return Due(order.model, order.line, None, f"{order.signer} rolled back: {order.reason}")
+    earlier = state.earlier()
+    if last and last.model in state.revoked and on_revoke == "rollback" and earlier:
+        order = state.revoked[last.model]
+        return Due(earlier[0].model, order.line, None, f"{order.signer} revoked {_short(last.model)}: {order.reason}")
+    if last and last.line in state.broken and earlier:
+        return Due(earlier[0].model, state.broken[last.line], None, "a condition of the approval is broken")
+    request = state.open_request
+    approving = request.approving(now) if request else ()
+    if request and approving and request.champion == state.last_model:
+        signers = ", ".join(approval.signer for approval in approving)
+        return Due(request.candidate, approving[-1].line, request.id, f"{signers} approved {request.id}")
+    return None
+
+
+def not_due(state: State, now: datetime) -> str:
+    """Why nothing is due, in one sentence."""
+    request = state.open_request
+    if request is None:
+        last = state.requests[-1] if state.requests else None
+        said = f"; the last one, {last.id}, was {last.outcome}" if last else ""
+        return f"no model waits for its deployment: there is no open request{said}"
+    if now >= request.expires:
+        return f"{request.id} expired at {request.expires:%Y-%m-%d %H:%M} UTC and is never deployed"
+    valid = [approval for approval in request.approvals if approval.counts(now)]
+    return (
+        f"{request.id} waits for a decision: {len(valid)} of {request.quorum} signatures are there. Launching the "
+        f"deployment is none; sign with: countersign approve {request.id}"
+    )
+
+
+def housekeeping(state: State, now: datetime, remind_after: timedelta) -> list[Event]:
+    """Lines that time alone brings: a request that expired, a reminder (one an interval)."""
+    request = state.open_request
+    if request is None:
+        return []
+    if now >= request.expires:
+        return [("expired", {"request": request.id})]
+    if not request.approving(now) and now - (request.reminded or request.at) >= remind_after:
+        return [("reminded", {"request": request.id})]
+    return []
+
+
+def signed_line(statement: Statement, signer: Signer, signature: str) -> Event:
+    """The journal's line of a decision: what it says, and the very bytes that were signed."""
+    fields: dict[str, Any] = {
+        "decision": statement.decision,
+        "request": statement.request,
+        "model": statement.candidate,
+        "signer": signer.principal,
+        "key": signer.fingerprint,
+        "reason": statement.reason,
+        "conditions": [str(condition) for condition in statement.conditions],
+        "break_glass": statement.break_glass,
+        "expires": statement.expires.isoformat(),
+        "statement": statement.to_bytes().decode(),
+        "signature": signature,
+    }
+    return "signed", fields
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "none"

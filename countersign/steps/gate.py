@@ -1,0 +1,355 @@
+"""Steps of the gate: decisions put on record, models put into service, what time brings.
+
+Belongs here: reading the journal and the bytes, asking ``gate.rules``, writing. Does not belong here: what is allowed
+(``gate``), who launches these. A refused attempt goes on record with its cause, and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from countersign.checks import CheckResult
+from countersign.errors import ArtifactError, CountersignError, GateError, ModelError
+from countersign.gate.audit import Finding, audit, verify_in_service
+from countersign.gate.conditions import Condition
+from countersign.gate.rules import Due, admit, due, housekeeping, not_due, require_open, signed_line
+from countersign.gate.signature import verify
+from countersign.gate.signers import list_signers
+from countersign.gate.state import BOOTSTRAP, Deployment, Line, Request, State, state_of
+from countersign.gate.statement import Decision, Statement, parse
+from countersign.model.registry import Model, load_champion, read_model
+from countersign.monitoring.alerts import WAITING, Verdict, day_of
+from countersign.project import Project
+from countersign.steps.made import Made, Numbers
+from countersign.storage.artifacts import Stored
+from countersign.storage.files import reached
+from countersign.storage.journal import Event
+
+_MAX_CAUSE: Final = 500
+
+
+def gate_state(project: Project) -> State:
+    """Where all stands. Raises ``JournalError`` where the record is broken."""
+    return state_of(project.journal.read())
+
+
+def evidence_path(request: Request) -> str:
+    """The artifact with the evidence of ``request``."""
+    return f"models/{request.candidate}/evidence/{request.evidence}/evidence"
+
+
+def prepare(
+    project: Project,
+    decision: Decision,
+    signer: str,
+    now: datetime,
+    *,
+    request: str | None = None,
+    model: str | None = None,
+    reason: str = "",
+    conditions: Sequence[Condition] = (),
+    break_glass: bool = False,
+) -> Statement:
+    """What ``signer`` has to sign for ``decision``: on ``request`` (the open one where None), or on ``model``.
+
+    Of revoke the model is the one in service, of rollback the one before it where None. Raises ``GateError`` where
+    there is none, and as ``Statement`` does.
+    """
+    state, now = gate_state(project), now.replace(microsecond=0)
+    last, expires = state.last_model, now + timedelta(days=project.config.gate.expiry_days)
+    if state.project is None:
+        raise GateError("expected a journal with a model, found none: run bootstrap_job first")
+    asked = _request(state, request, decision) if decision not in ("revoke", "rollback") else None
+    if decision == "ratify":
+        last = asked.champion if asked else None
+    elif asked:
+        require_open(state, asked, now)
+        expires = min(expires, asked.expires)
+    if asked:
+        model = asked.candidate
+    elif decision == "rollback":
+        model = _earlier(state, model)
+    else:
+        model = model or last
+    return Statement(
+        project=state.project,
+        request=asked.id if asked else None,
+        candidate=str(model),
+        evidence=asked.evidence if asked else None,
+        champion=last,
+        journal_head=state.heads[-1],
+        decision=decision,
+        signer=signer,
+        at=now,
+        expires=expires,
+        reason=reason,
+        conditions=tuple(conditions),
+        break_glass=break_glass,
+    )
+
+
+def _request(state: State, name: str | None, decision: Decision) -> Request:
+    found = state.request(name) if name else state.open_request
+    if decision == "ratify" and not name:
+        found = next((r for r in reversed(state.requests) if r.by_break_glass and not r.ratified_by), None)
+    if found is None:
+        known = ", ".join(r.id for r in state.requests) or "none yet"
+        raise GateError(f"expected a request that waits for a decision, found {name or 'none'} (there are: {known})")
+    return found
+
+
+def _earlier(state: State, start: str | None) -> str:
+    found = [d.model for d in state.earlier() if d.model.startswith(start or "")]
+    if not found:
+        known = ", ".join(d.model[:12] for d in state.earlier()) or "there is none"
+        raise GateError(f"expected an earlier model to return to ({known}), found {start or 'none'}")
+    return found[0]
+
+
+def submit(project: Project, statement: str, signature: str, now: datetime) -> Line:
+    """Put a signed decision on record; the journal's new line.
+
+    Raises ``GateError`` where the signature, the statement or its time is not good, with the attempt on record as
+    refused; and where the model or the evidence decided on is not the one that the statement names.
+    """
+    # A launchpad or a mail may have changed the ends of lines, which are no part of what was signed.
+    data, now = statement.strip().encode(), now.replace(microsecond=0)
+    signature = "".join(f"{line.strip()}\n" for line in signature.splitlines() if line.strip())
+    with _refusals(project, "sign", data, now):
+        said = parse(data)
+        signer = verify(data, signature, list_signers(project.signers), now)
+
+        def decide(lines: list[dict[str, Any]]) -> list[Event]:
+            state = state_of(lines)
+            admit(state, said, signer, now)
+            if said.decision == "approve":
+                request = state.request(str(said.request))
+                assert request is not None, "admitted"
+                read_model(project.store, said.candidate)
+                read_evidence(project, request)
+            return [signed_line(said, signer, signature)]
+
+        return project.journal.extend(decide, now)[0]
+
+
+def read_evidence(project: Project, request: Request) -> dict[str, Any]:
+    """The evidence of ``request``. Raises ``ArtifactError`` where it is missing, damaged or another's."""
+    document, stored = project.store.read_document(evidence_path(request))
+    if stored.sha256 != request.evidence:
+        raise ArtifactError(
+            f"expected the evidence {request.evidence[:12]} of {request.id}, found {stored.sha256[:12]}"
+        )
+    return document
+
+
+def put_into_service(project: Project, now: datetime) -> Made:
+    """``model``: deploy what a decision made due, whoever launches it.
+
+    Everything is verified again: the signatures, the model's bytes, the evidence, the request's time, the champion that
+    it was compared with. Safe to repeat after a crash at any point. Raises ``GateError`` where nothing is due, with the
+    attempt on record as refused; as what it reads does where that is damaged.
+    """
+    now = now.replace(microsecond=0)
+    with _refusals(project, "deploy", b"", now):
+        state = gate_state(project)
+        found = due(state, now, project.config.gate.on_revoke)
+        champion = state.champion
+        if found is None:
+            if champion is None or _published(project, champion):
+                raise GateError(not_due(state, now))
+            # The journal has it, and a crash came before the copy for people.
+            return _publish(project, champion, read_model(project.store, champion.model))
+        model = read_model(project.store, found.model)
+        model.fitted.require_finite()
+        request = state.request(found.request) if found.request else None
+        if request:
+            read_evidence(project, request)
+        reached("deploy: verified")
+        line = _deploy(project, found, now)
+        reached("deploy: journaled")
+    deployment = gate_state(project).last_deployment
+    assert deployment is not None, line
+    return _publish(project, deployment, model)
+
+
+def _deploy(project: Project, found: Due, now: datetime) -> Line:
+    """The line that puts ``found`` into service, unless something else came first."""
+
+    def decide(lines: list[dict[str, Any]]) -> list[Event]:
+        if due(state_of(lines), now, project.config.gate.on_revoke) != found:
+            raise GateError(f"{found.model[:12]} is no longer due: another process decided or deployed. Look again")
+        fields = {
+            "model": found.model,
+            "decision": found.decision,
+            "request": found.request,
+            "why": found.why,
+            "replaces": state_of(lines).last_model,
+        }
+        # As it would be read back: the line is not written where the signatures that it rests on are not good.
+        trial = [*lines, {"event": "deployed", "at": now.isoformat(), "sha256": "", **fields}]
+        deployment = state_of(trial).last_deployment
+        assert deployment is not None, fields
+        verify_in_service(trial, deployment, list_signers(project.signers))
+        return [("deployed", fields)]
+
+    return project.journal.extend(decide, now)[0]
+
+
+def _published(project: Project, champion: Deployment) -> bool:
+    try:
+        return project.store.digest("model", None, "json") == champion.model
+    except ArtifactError:
+        return False
+
+
+def _publish(project: Project, deployment: Deployment, model: Model) -> Made:
+    reached("deploy: before publishing")
+    stored = project.store.copy_document(f"models/{deployment.model}/model", "model", deployment.model)
+    training = model.document["training"]
+    numbers: Numbers = {
+        "rows": training["rows"],
+        "first_session": training["first_session"],
+        "last_session": training["last_session"],
+        "code_version": training["code_version"],
+        "in_service": f"since {deployment.at:%Y-%m-%d %H:%M} UTC",
+        "decision": deployment.decision,
+        "request": deployment.request or "none",
+    }
+    return Made(None, stored, (), numbers)
+
+
+def decided(project: Project, statement: str, signature: str, now: datetime) -> Made:
+    """``sign_off``: as ``submit``, for Dagster."""
+    line = submit(project, statement, signature, now)
+    stored = Stored("journal", None, str(project.journal.path), line["sha256"], 1, {})
+    numbers: Numbers = {
+        name: str(line[name]) for name in ("decision", "request", "model", "signer", "reason", "expires") if line[name]
+    }
+    return Made(None, stored, (), numbers, f"**{line['signer']}** signed **{line['decision']}** ({line['request']}).")
+
+
+def signed_off(project: Project, now: datetime) -> CheckResult:
+    """Whether the newest candidate has been decided on; a waiting one fails, and says what to do."""
+    state = gate_state(project)
+    request = state.open_request
+    last = state.requests[-1] if state.requests else None
+    if last is None:
+        return CheckResult("signed_off", "insufficient", "no candidate has asked for a signature yet", layer="model")
+    if request is None:
+        broken = next((r for r in state.requests if r.by_break_glass and not r.ratified_by), None)
+        if broken:
+            by = ", ".join(approval.signer for approval in broken.approvals)
+            return CheckResult(
+                "signed_off",
+                "fail",
+                f"{broken.id} was deployed by break-glass ({by}) and waits for a second signer: countersign ratify "
+                f"{broken.id}",
+                layer="model",
+            )
+        by = f" by {last.closed_by}" if last.closed_by else ""
+        return CheckResult("signed_off", "pass", f"{last.id} was {last.outcome}{by}", layer="model")
+    valid = [approval.signer for approval in request.approvals if approval.counts(now)]
+    people = [signer.principal for signer in list_signers(project.signers) if signer.is_valid(now)]
+    asked = [name for name in dict.fromkeys(people) if name not in (*valid, request.asked_by)]
+    if request.approving(now):
+        sentence = f"{request.id} is approved by {', '.join(valid)} and waits for deploy_job"
+    else:
+        sentence = (
+            f"{request.id} waits since {request.at:%Y-%m-%d %H:%M} UTC, until {request.expires:%Y-%m-%d %H:%M}, for "
+            f"{request.quorum - len(valid)} of {', '.join(asked) or 'nobody: config/allowed_signers names no signer'}. "
+            f"Evidence: {project.store.location(evidence_path(request), None, 'json')}. Look: countersign review "
+            f"{request.id}"
+        )
+    numbers: dict[str, float | int | str] = {
+        "signatures": len(valid),
+        "quorum": request.quorum,
+        "candidate": request.candidate,
+    }
+    return CheckResult("signed_off", "fail", sentence, numbers=numbers, layer="model")
+
+
+def waiting(project: Project, now: datetime) -> list[Verdict]:
+    """A verdict for the alerts on what waits for a signature; each reminder on record makes it another one."""
+    state = gate_state(project)
+    request = state.open_request
+    found = signed_off(project, now)
+    if found.status != "fail":
+        return []
+    subject = request or next(r for r in state.requests if r.by_break_glass and not r.ratified_by)
+    return [
+        Verdict(
+            subject=WAITING,
+            measure=subject.id,
+            layer="model",
+            status="fail",
+            severity="warning" if request else "error",
+            session=day_of(subject.reminded or subject.at),
+            sentence=found.sentence,
+            value=subject.reminders,
+        )
+    ]
+
+
+def tend(project: Project, now: datetime) -> list[str]:
+    """Put on record what time brings (a request expired, a reminder); what was added, in words."""
+    interval = timedelta(hours=project.config.gate.reminder_hours)
+    # Most ticks find nothing, and take no lock.
+    if not housekeeping(gate_state(project), now, interval):
+        return []
+    added = project.journal.extend(lambda lines: housekeeping(state_of(lines), now, interval), now)
+    return [f"{line['request']} {line['event']}" for line in added]
+
+
+def verify_project(project: Project) -> tuple[int, list[Finding], str | None]:
+    """The number of lines in the journal, what is wrong with any of them, and with the model in service.
+
+    Raises ``JournalError`` where the chain itself is broken, with the first such line; ``GateError`` where the list of
+    signers cannot be read.
+    """
+    lines = project.journal.read()
+    found = list(audit(lines, list_signers(project.signers)))
+    problem = None
+    if state_of(lines).champion:
+        try:
+            load_champion(project.store, project.journal, project.signers)
+        except (ArtifactError, ModelError) as error:
+            problem = str(error)
+    return len(lines), found, problem
+
+
+def unsigned(deployment: Deployment) -> bool:
+    """Whether nobody signed for it: the first model, with ``gate.bootstrap: auto``."""
+    return deployment.decision == BOOTSTRAP
+
+
+@contextmanager
+def _refusals(project: Project, what: str, data: bytes, now: datetime) -> Iterator[None]:
+    """Put an attempt that fails on record. The same one again, with nothing in between, is there already."""
+    try:
+        yield
+    except CountersignError as error:
+        cause = str(error)[:_MAX_CAUSE]
+        fields = {"what": what, "cause": cause, "statement": hashlib.sha256(data).hexdigest() if data else None}
+
+        def decide(lines: list[dict[str, Any]]) -> list[Event]:
+            last = lines[-1] if lines else {"event": ""}
+            if last["event"] == "refused" and all(last[name] == value for name, value in fields.items()):
+                return []
+            return [("refused", fields)]
+
+        # Where the journal is broken or was never begun, nothing is written to it.
+        if project.journal.path.exists() and not _broken(project):
+            project.journal.extend(decide, now)
+        raise
+
+
+def _broken(project: Project) -> bool:
+    try:
+        project.journal.read()
+    except CountersignError:
+        return True
+    return False

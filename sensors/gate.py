@@ -1,0 +1,104 @@
+"""Gate sensors: a retrain where monitoring asks for one, and what a decision or time has made due.
+
+Belongs here: launching, once, what the journal says is to be done. Does not belong here: deciding it
+(``countersign.gate``). Neither sensor keeps a cursor: each tick looks at the journal anew.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import dagster as dg
+
+from countersign.errors import CountersignError
+from countersign.gate.rules import due
+from countersign.steps.gate import gate_state, tend
+from countersign.steps.retrain import ask_for_retrain
+from resources import ClockResource, ProjectResource
+from sensors.jobs import deploy_job, retrain_job
+
+TAG: Final = "countersign/journal"
+"""Run tag: the line of the journal that a run was launched for."""
+
+_UNDER_WAY: Final = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_LONGEST_WAIT: Final = timedelta(hours=1)
+
+
+@dg.sensor(
+    job=retrain_job,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Every minute: where the newest session's drift or error says that the model has aged, a retrain is asked for "
+        "in the journal, once for each breach, and launched; one that fails is launched again. Its candidate waits for "
+        "a person's signature."
+    ),
+)
+def drift_sensor(
+    context: dg.SensorEvaluationContext, project: ProjectResource, clock: ClockResource
+) -> dg.RunRequest | dg.SkipReason:
+    """Asks for a retrain where monitoring says so, and launches what was asked for."""
+    now = clock.now()
+    opened = project.open(now)
+    try:
+        decision = ask_for_retrain(opened, now)
+        retrain = gate_state(opened).open_retrain
+    except CountersignError as error:
+        return dg.SkipReason(f"nothing can be said of drift: {error}")
+    if retrain is None:
+        return dg.SkipReason(decision.reason)
+    if wait := _wait(context.instance, retrain.id):
+        return dg.SkipReason(f"{wait}; asked for because: {retrain.reason}")
+    tags = {TAG: retrain.id, "countersign/cause": retrain.cause}
+    return dg.RunRequest(run_key=None, tags=tags)
+
+
+@dg.sensor(
+    job=deploy_job,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Every half minute: what the journal makes due. A signed decision is deployed, a request that is over time "
+        "expires, one that waits is reminded of (through the alerts), a broken condition brings the earlier model back."
+    ),
+)
+def sign_off_sensor(
+    context: dg.SensorEvaluationContext, project: ProjectResource, clock: ClockResource
+) -> dg.RunRequest | dg.SkipReason:
+    """Launches the deployment of what is due; ``deploy_job`` verifies all of it again."""
+    now = clock.now()
+    opened = project.open(now)
+    added = tend(opened, now)
+    state = gate_state(opened)
+    found = due(state, now, opened.config.gate.on_revoke)
+    if found is None:
+        waiting = state.open_request
+        said = [*added, f"{waiting.id} waits for a signature" if waiting else "nothing waits for a decision"]
+        return dg.SkipReason("; ".join(said))
+    if wait := _wait(context.instance, found.decision):
+        return dg.SkipReason(f"{wait}: {found.why}")
+    tags = {TAG: found.decision, **({"countersign/request": found.request} if found.request else {})}
+    return dg.RunRequest(run_key=None, tags=tags)
+
+
+def _wait(instance: dg.DagsterInstance, line: str) -> str:
+    """Why the run for ``line`` is not to be launched now: one is under way, or the last failures are too fresh.
+
+    Dagster's records only pace what the journal demands: without them it would be launched at once.
+    """
+    if instance.get_runs_count(dg.RunsFilter(tags={TAG: line}, statuses=_UNDER_WAY)):
+        return "its run is under way"
+    failed = instance.get_run_records(dg.RunsFilter(tags={TAG: line}, statuses=[dg.DagsterRunStatus.FAILURE]), limit=7)
+    if not failed:
+        return ""
+    # 1, 2, 4 … minutes after it failed, by the clock that Dagster's records have.
+    wait = min(timedelta(minutes=2.0 ** (len(failed) - 1)), _LONGEST_WAIT)
+    since = datetime.now(failed[0].create_timestamp.tzinfo) - failed[0].create_timestamp
+    return f"its run failed {len(failed)} times and is launched again in a while" if since < wait else ""
