@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from countersign.gate.state import BOOTSTRAP
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -48,7 +46,11 @@ class ReportFacts:
     drift: pd.DataFrame
     model_sha256: str
     champion_sha256: str
-    decision: str
+    standing: str
+    """How the champion got into service."""
+    gate_needs: tuple[str, ...]
+    """What of the models needs a person."""
+    gate_news: tuple[str, ...]
     training: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     cutoff: float
@@ -128,13 +130,7 @@ def _needs_a_person(facts: ReportFacts) -> list[str]:
     if len(fallen):
         reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
         found.append(f"{_names(fallen['symbol'].tolist())} scored by the baseline ({'; '.join(reasons)}).")
-    if facts.decision == BOOTSTRAP:
-        found.append("The model in service was deployed as the first one, without a signature: nobody has reviewed it.")
-    if facts.model_sha256 != facts.champion_sha256:
-        found.append(
-            f"These scores were made by {facts.model_sha256[:12]}, which is no longer in service: score again."
-        )
-    return found
+    return [*found, *facts.gate_needs]
 
 
 def _data(facts: ReportFacts) -> list[str]:
@@ -208,19 +204,19 @@ def _monitoring(facts: ReportFacts) -> list[str]:
 def _model(facts: ReportFacts) -> list[str]:
     training, evaluation = facts.training, facts.evaluation
     table = evaluation["table"]
-    standing = {BOOTSTRAP: "in service as the first model, without a signature"}.get(
-        facts.decision, f"in service by decision {facts.decision[:12]}"
-    )
     auc, qlike = (
         f"{name.upper()} {_number(table[name]['model'])} (baseline {_number(table[name]['baseline'])})"
         for name in ("auc", "qlike")
     )
+    replaced = f"These scores were made by {facts.model_sha256[:12]}, in service at the time."
     return [
-        f"{facts.champion_sha256[:12]}, {standing}. Trained on {training['first_session']} … "
+        *([replaced] if facts.model_sha256 != facts.champion_sha256 else []),
+        f"{facts.champion_sha256[:12]}, {facts.standing}. Trained on {training['first_session']} … "
         f"{training['last_session']}, {training['rows']} rows of {len(training['symbols'])} symbols.",
         f"Walk-forward {evaluation['first']} … {evaluation['last']}: {auc}, {qlike}, bad rate "
         f"{_share(evaluation['bad_rate_approved'])} of approved against "
         f"{_share(evaluation['bad_rate_held'])} of held.",
+        *facts.gate_news,
     ]
 
 

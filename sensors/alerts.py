@@ -12,12 +12,13 @@ from typing import Final
 
 import dagster as dg
 
-from countersign.monitoring.alerts import CHANNEL, Verdict, day_of, gone, open_ids
+from countersign.monitoring.alerts import CHANNEL, WAITING, Verdict, day_of, gone, open_ids
 from countersign.steps import alerts as steps
+from countersign.steps.gate import waiting
 from resources import AlertResource, ClockResource, ProjectResource
 from sensors.jobs import daily_job
 
-_KINDS: Final = ("run", "sensor", "schedule", CHANNEL)
+_KINDS: Final = ("run", "sensor", "schedule", CHANNEL, WAITING)
 """What can go away for good, and its alerts with it."""
 
 _NEWEST_RUNS: Final = 100
@@ -29,8 +30,9 @@ _SILENT_SECONDS: Final = 600
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Every minute: failed runs, failing or silent sensors and sessions that were not scored in time go on record "
-        "in alerts.jsonl, beside the checks that failed; people are told at the URLs in COUNTERSIGN_ALERT_URLS."
+        "Every minute: failed runs, failing or silent sensors, sessions that were not scored in time and candidates "
+        "that wait for a signature go on record in alerts.jsonl, beside the checks that failed; people are told at the "
+        "URLs in COUNTERSIGN_ALERT_URLS."
     ),
 )
 def alert_sensor(
@@ -43,6 +45,7 @@ def alert_sensor(
     assert repository is not None, "a sensor of a code location has its repository"
     verdicts = [
         *steps.scored_in_time(opened, now),
+        *waiting(opened, now),
         *run_verdicts(context.instance, {job.name for job in repository.get_all_jobs()}),
         *instigator_verdicts(
             context.instance,

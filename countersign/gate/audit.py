@@ -39,6 +39,8 @@ def audit(lines: Sequence[Line], signers: Sequence[Signer]) -> Iterator[Finding]
                 _verify_signed(before, line, signers)
             elif line["event"] == "deployed":
                 _verify_deployed(before, line)
+            elif line["event"] == "condition_broken":
+                _verify_broken(before, line)
         except (GateError, KeyError, TypeError, ValueError) as error:
             said = str(error) if isinstance(error, GateError) else f"expected another form of line ({error!r})"
             yield Finding(number, line["event"], said)
@@ -83,6 +85,12 @@ def _verify_signed(before: State, line: Line, signers: Sequence[Signer]) -> None
     if wrong:
         raise GateError(f"expected the line to say what was signed, found another {', '.join(wrong)}")
     admit(before, statement, signer, at)
+
+
+def _verify_broken(before: State, line: Line) -> None:
+    champion = before.champion
+    if champion is None or champion.line != line["deployment"] or line["condition"] not in champion.conditions:
+        raise GateError("expected a condition of the approval of the model in service, found another")
 
 
 def _verify_deployed(before: State, line: Line) -> None:

@@ -45,7 +45,7 @@ def admit(state: State, statement: Statement, signer: Signer, now: datetime) -> 
     seen = state.times[state.heads.index(statement.journal_head)]
     if statement.at < seen - CLOCK_SKEW:
         raise GateError(
-            f"expected a decision signed after the line of the journal that it names, {seen:%Y-%m-%d %H:%M:%S} UTC, found "
+            f"expected a decision signed after the journal line that it names, {seen:%Y-%m-%d %H:%M:%S} UTC, found "
             f"one dated {statement.at:%Y-%m-%d %H:%M:%S}: it was dated back, or the signer's clock is wrong"
         )
     {"revoke": _admit_revoke, "rollback": _admit_rollback}.get(statement.decision, _admit_answer)(

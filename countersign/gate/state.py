@@ -104,6 +104,7 @@ class Deployment:
     line: str
     request: str | None
     conditions: tuple[str, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,9 @@ def _deployed(state: State, line: Line) -> State:
     if not request:
         earlier = [d for d in state.deployments if d.model == line["model"]]
         conditions = earlier[-1].conditions if earlier else ()
-    deployment = Deployment(line["model"], _at(line), line["decision"], line["sha256"], request, conditions)
+    deployment = Deployment(
+        line["model"], _at(line), line["decision"], line["sha256"], request, conditions, line.get("why", "")
+    )
     state = replace(state, deployments=(*state.deployments, deployment), rollback=None)
     if request:
         state = _with_request(state, request, outcome="deployed")

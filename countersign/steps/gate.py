@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from countersign.model.registry import Model, load_champion, read_model
 from countersign.monitoring.alerts import WAITING, Verdict, day_of
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
+from countersign.steps.standing import broken_condition
 from countersign.storage.artifacts import Stored
 from countersign.storage.files import reached
 from countersign.storage.journal import Event
@@ -272,6 +274,43 @@ def signed_off(project: Project, now: datetime) -> CheckResult:
     return CheckResult("signed_off", "fail", sentence, numbers=numbers, layer="model")
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where the model in service stands, in sentences: how it got there, what of it needs a person, what came of the
+    newest request."""
+
+    sentence: str
+    needs: tuple[str, ...]
+    news: tuple[str, ...]
+
+
+def standing(state: State) -> Standing:
+    """For the report. Raises nothing: it says what the journal says."""
+    current, request = state.champion, state.open_request
+    sentence, needs, news = "not in service", list[str](), list[str]()
+    if current and unsigned(current):
+        sentence = "in service as the first model, without a signature"
+        needs.append("The model in service was deployed as the first one, without a signature: nobody has reviewed it.")
+    elif current:
+        sentence = f"in service since {current.at:%Y-%m-%d}: {current.why}"
+    broken = next((r for r in state.requests if r.by_break_glass and not r.ratified_by), None)
+    if broken:
+        needs.append(f"{broken.id} was deployed by break-glass: a second signer has to ratify it (countersign ratify).")
+    if current and current.line in state.broken and not state.earlier():
+        needs.append("A condition of the model's approval is broken, and there is no earlier model to return to.")
+    if request:
+        needs.append(
+            f"A new model waits for a signature until {request.expires:%Y-%m-%d} ({len(request.approvals)} of "
+            f"{request.quorum} are there): countersign review {request.id}"
+        )
+    last = state.requests[-1] if state.requests else None
+    if last and last.outcome and last.outcome != "deployed":
+        by = f" by {last.closed_by}" if last.outcome in ("rejected", "changes requested") else ""
+        because = f": {last.closing_reason}" if last.closing_reason else ""
+        news.append(f"The candidate {last.candidate[:12]} ({last.id}) was {last.outcome}{by}{because}.")
+    return Standing(sentence, tuple(needs), tuple(news))
+
+
 def waiting(project: Project, now: datetime) -> list[Verdict]:
     """A verdict for the alerts on what waits for a signature; each reminder on record makes it another one."""
     state = gate_state(project)
@@ -295,13 +334,20 @@ def waiting(project: Project, now: datetime) -> list[Verdict]:
 
 
 def tend(project: Project, now: datetime) -> list[str]:
-    """Put on record what time brings (a request expired, a reminder); what was added, in words."""
+    """Put on record what time brings (a request expired, a reminder, a broken condition); what was added, in words."""
     interval = timedelta(hours=project.config.gate.reminder_hours)
+
+    def decide(lines: list[dict[str, Any]]) -> list[Event]:
+        state = state_of(lines)
+        broken = broken_condition(project, state, now)
+        return [*housekeeping(state, now, interval), *([broken] if broken else [])]
+
     # Most ticks find nothing, and take no lock.
-    if not housekeeping(gate_state(project), now, interval):
+    if not decide(project.journal.read()):
         return []
-    added = project.journal.extend(lambda lines: housekeeping(state_of(lines), now, interval), now)
-    return [f"{line['request']} {line['event']}" for line in added]
+    return [
+        f"{line.get('request') or line['model'][:12]}: {line['event']}" for line in project.journal.extend(decide, now)
+    ]
 
 
 def verify_project(project: Project) -> tuple[int, list[Finding], str | None]:

@@ -23,6 +23,8 @@ from countersign.monitoring.latency import Runs, failure_reading, latency_readin
 from countersign.monitoring.reading import Reading
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
+from countersign.steps.standing import CHECK as CONDITIONS
+from countersign.steps.standing import conditions_check
 from countersign.storage.codec import combined_digest
 from countersign.tables import METRICS, OUTCOMES, PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED, SCORES, conform
 from countersign.thresholds import (
@@ -37,9 +39,10 @@ from countersign.thresholds import (
 SYSTEM_MEASURES: Final = {
     "run_seconds_p95": "Runs of a session are quick",
     "run_failures": "Runs of a session succeed",
+    CONDITIONS: "The conditions of the approval of the model in service hold",
 }
-"""Measures of the runs themselves. They depend on when they are asked, so they are verdicts in Dagster and part of no
-artifact."""
+"""Measures of the runs themselves, and of the approval. They depend on when they are asked, so they are verdicts in
+Dagster and part of no artifact."""
 
 MEASURES: Final = {
     "staleness_minutes": "The newest bar is the session's",
@@ -102,7 +105,8 @@ def metric_sessions(project: Project, sessions: Sequence[str], runs: Runs) -> It
             **{f"{status}_measures": int((table["status"] == status).sum()) for status in ("fail", "insufficient")},
             **{reading.measure: reading.value for reading in (*readings, *system)},
         }
-        verdicts = tuple(reading.as_check() for reading in (*readings, *system))
+        # The journal says which conditions there are, so their verdict is no part of the artifact either.
+        verdicts = (*(reading.as_check() for reading in (*readings, *system)), conditions_check(project, session))
         yield Made(session, stored, verdicts, numbers, metrics_preview(table))
 
 

@@ -11,6 +11,7 @@ from countersign.model.registry import load_champion
 from countersign.model.targets import HORIZON
 from countersign.project import Project
 from countersign.report import Matured, ReportFacts, report_text
+from countersign.steps.gate import gate_state, standing
 from countersign.steps.made import Made, Numbers, again
 from countersign.steps.monitoring import outcome_inputs
 from countersign.steps.prices import symbols_before
@@ -23,6 +24,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
     """``report``: the plain text that a person reads in the morning."""
     store, calendar = project.store, project.calendar
     service = load_champion(store, project.journal, project.signers)
+    stands = standing(gate_state(project))
     for session in sessions:
         scores = store.read_table("scores", session, SCORES)
         checks.require(
@@ -50,7 +52,9 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
                 drift=drift,
                 model_sha256=scores.stored.inputs["model"],
                 champion_sha256=service.champion.model,
-                decision=service.champion.decision,
+                standing=stands.sentence,
+                gate_needs=stands.needs,
+                gate_news=stands.news,
                 training=service.document["training"],
                 evaluation=service.document["evaluation"],
                 cutoff=service.model.cutoff,

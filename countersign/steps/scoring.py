@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from countersign import checks
-from countersign.errors import ArtifactError, ModelError
+from countersign.errors import ArtifactError, CountersignError, ModelError
 from countersign.features import FEATURES, LOOKBACK, FeatureMatrix, compute_features
-from countersign.model.registry import load_champion
-from countersign.model.scoring import Scores, score
+from countersign.gate.state import state_of
+from countersign.model.registry import load_champion, read_model
+from countersign.model.scoring import FittedModel, Scores, score
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
 from countersign.report import scores_preview
@@ -67,13 +68,7 @@ def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> 
         features = project.store.read_table("features", session, FEATURE_TABLE)
         table = features.frame
         checks.require(f"features of {session}", again("features", session), checks.features_computed(table))
-        scores = score(
-            service.model,
-            table[list(FEATURES)].to_numpy().T,
-            table["ewma_variance"].to_numpy(),
-            table["market_variance"].to_numpy(),
-            table["history_sessions"].to_numpy(),
-        )
+        scores = _scored(service.model, table)
         result = conform(_score_table(table, scores), SCORES)
         verdicts = checks.require(
             f"scores of {session}",
@@ -81,9 +76,14 @@ def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> 
             checks.scores_in_range(result, len(table)),
             checks.model_used(result),
         )
-        inputs = {"features": features.stored.sha256, "model": service.champion.model}
+        inputs = {
+            "features": features.stored.sha256,
+            "model": service.champion.model,
+            "decision": service.champion.decision,
+        }
         stored = project.store.write_table("scores", session, result, SCORES, inputs)
         project.predictions.append(session, stored.sha256, service.champion.model, result, now)
+        _shadow(project, session, table, features.stored.sha256)
         numbers: Numbers = {
             "rows": len(result),
             "approved": int(scores.approved.sum()),
@@ -95,6 +95,35 @@ def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> 
             "decision": service.champion.decision,
         }
         yield Made(session, stored, verdicts, numbers, scores_preview(result))
+
+
+def _scored(model: FittedModel, table: pd.DataFrame) -> Scores:
+    return score(
+        model,
+        table[list(FEATURES)].to_numpy().T,
+        table["ewma_variance"].to_numpy(),
+        table["market_variance"].to_numpy(),
+        table["history_sessions"].to_numpy(),
+    )
+
+
+def _shadow(project: Project, session: str, table: pd.DataFrame, features: str) -> None:
+    """``shadow``: what the candidate that waits would have said, for whoever reviews it. It decides nothing.
+
+    Whatever is wrong with a candidate, the champion's scores stand: then there is no shadow, and review says so.
+    """
+    request = state_of(project.journal.read()).open_request
+    if request is None:
+        return
+    try:
+        candidate = read_model(project.store, request.candidate)
+        if session <= candidate.document["training"]["last_session"]:
+            return
+        result = conform(_score_table(table, _scored(candidate.fitted, table)), SCORES)
+        inputs = {"features": features, "model": request.candidate}
+        project.store.write_table("shadow", session, result, SCORES, inputs)
+    except CountersignError:
+        return
 
 
 @dataclass(frozen=True)

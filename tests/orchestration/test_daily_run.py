@@ -75,7 +75,9 @@ def test_scores_and_model_carry_their_numbers_as_numbers_that_dagster_plots(fini
 
 
 def test_every_check_ran_with_its_answer_and_its_numbers(finished: Pipeline) -> None:
-    keys = finished.definitions.resolve_asset_graph().asset_check_keys
+    every = finished.definitions.resolve_asset_graph().asset_check_keys
+    later = {"candidate", "weekly_review"}
+    keys = {key for key in every if key.asset_key.to_user_string() not in later}
     assert len(keys) == 15 + len(MEASURES) + len(SYSTEM_MEASURES)
     runs = finished.instance.get_run_records(limit=10)
     found = {}

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from countersign import checks
-from countersign.gate.state import BOOTSTRAP
 from countersign.prices.clean import SYMBOL_LENGTH
 from countersign.report import WIDTH, Matured, ReportFacts, report_text, scores_preview
 from countersign.tables import PRICES_REJECTED, empty_table
@@ -60,7 +59,9 @@ def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
         drift=readings(("drift", "return_1", "pass")),
         model_sha256="a" * 64,
         champion_sha256="a" * 64,
-        decision="d" * 64,
+        standing="in service since 2008-09-01: alice@example.com approved r1",
+        gate_needs=(),
+        gate_news=(),
         training={"first_session": "2000-03-01", "last_session": "2008-08-29", "rows": 9000, "symbols": ["A", "B"]},
         evaluation={
             "first": "2003-03-07",
@@ -166,11 +167,16 @@ def test_symbols_scored_by_the_baseline_are_named_with_the_reason() -> None:
     assert "AAPL" not in person
 
 
-def test_a_model_that_nobody_signed_is_said_to_be_unsigned_and_a_signed_one_names_its_decision() -> None:
-    unsigned = report_text(facts(decision=BOOTSTRAP))
-    assert "without a signature" in section(unsigned, "NEEDS A PERSON")
-    assert "without a signature" in section(unsigned, "MODEL")
-    assert "in service by decision dddddddddddd." in section(report_text(facts()), "MODEL")
+def test_the_report_says_how_the_model_got_into_service_what_waits_and_what_was_rejected() -> None:
+    text = report_text(
+        facts(
+            gate_needs=("A new model waits for a signature: countersign review r2",),
+            gate_news=("The candidate 0123 (r1) was rejected by bob@example.com: too few sessions.",),
+        )
+    )
+    assert "in service since 2008-09-01: alice@example.com approved r1." in section(text, "MODEL")
+    assert "A new model waits for a signature: countersign review r2" in section(text, "NEEDS A PERSON")
+    assert "was rejected by bob@example.com: too few sessions." in section(text, "MODEL")
 
 
 def test_scores_made_from_older_bars_need_a_person() -> None:
@@ -178,8 +184,9 @@ def test_scores_made_from_older_bars_need_a_person() -> None:
     assert "features were made from other bars. Run the session again from there." in person
 
 
-def test_scores_by_a_model_that_left_service_need_a_person() -> None:
-    assert f"made by {'b' * 12}" in section(report_text(facts(model_sha256="b" * 64)), "NEEDS A PERSON")
+def test_scores_by_a_model_that_left_service_since_say_so() -> None:
+    model = section(report_text(facts(model_sha256="b" * 64)), "MODEL")
+    assert f"made by {'b' * 12}, in service at the time" in model
 
 
 def test_the_models_standing_shows_it_beside_the_baseline_and_an_unknown_rate_as_unknown() -> None:
