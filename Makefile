@@ -11,7 +11,9 @@ FROM ?= 2008-09-02
 TO ?= 2008-09-30
 endif
 
-.PHONY: help install run ui test lint types bench clean
+DEMO ?= demo
+
+.PHONY: help install run ui demo test lint types bench clean
 
 help:  ## list the targets
 	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +32,9 @@ run: install  ## bootstrap, then the sessions FROM … TO, or one SESSION
 
 ui: install  ## Dagster's UI and daemon on 127.0.0.1, PORT 3000
 	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+
+demo: install  ## a model's life in two minutes: drift, retrain, sign-off, deployment, rollback; leaves the folder DEMO
+	@$(BIN)/python -m sensors.demo $(DEMO)
 
 test: install  ## all tests
 	$(BIN)/python -m pytest

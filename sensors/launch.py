@@ -49,7 +49,7 @@ def launch(
         )
     if not state_of(project.journal.read()).deployments:
         say("bootstrap_job: load the history, train the first model, put it into service …")
-        if not _run(bootstrap_job.name, {}, instance, module, say):
+        if not run_job(bootstrap_job.name, {}, instance, module, say):
             return False
     done = 0
     for number, session in enumerate(sessions, start=1):
@@ -58,7 +58,7 @@ def launch(
             done += 1
             continue
         started = time.perf_counter()
-        if not _run(daily_job.name, {"dagster/partition": session}, instance, module, say):
+        if not run_job(daily_job.name, {"dagster/partition": session}, instance, module, say):
             return False
         seconds = time.perf_counter() - started
         say(f"[{number:>3}/{len(sessions)}] {session}  {_summary(project, session)}  {seconds:.1f} s")
@@ -67,7 +67,8 @@ def launch(
     return True
 
 
-def _run(job: str, tags: dict[str, str], instance: dg.DagsterInstance, module: str, say: Say) -> bool:
+def run_job(job: str, tags: dict[str, str], instance: dg.DagsterInstance, module: str, say: Say) -> bool:
+    """Run ``job`` of ``module`` to its end in this process; whether it succeeded. ``say`` is told of what failed."""
     # Dagster's console logger would print forty lines a session; the event log has them all the same.
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     # The UI's overview and job pages list the runs of a code location by this tag, which only its daemon sets.

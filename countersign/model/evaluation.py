@@ -6,7 +6,7 @@ Does not belong here: the measures themselves (``measures``), fitting (``trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,6 +93,11 @@ class Evaluation:
 
     def measure(self, name: str) -> Measure:
         return next(m for m in self.table if m.name == name)
+
+
+def measure_of(evaluation: Mapping[str, Any], name: str) -> Measure:
+    """One line of the table from the ``evaluation`` section of ``model.json``, where NaN is null."""
+    return Measure(name, **{key: np.nan if v is None else v for key, v in evaluation["table"][name].items()})
 
 
 def walk_forward(

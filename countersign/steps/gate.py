@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from countersign import checks
 from countersign.checks import CheckResult
 from countersign.errors import ArtifactError, CountersignError, GateError, ModelError
 from countersign.gate.audit import Finding, audit, verify_in_service
@@ -22,6 +23,7 @@ from countersign.gate.signature import verify
 from countersign.gate.signers import list_signers
 from countersign.gate.state import BOOTSTRAP, Deployment, Line, Request, State, state_of
 from countersign.gate.statement import Decision, Statement, parse
+from countersign.model.evaluation import measure_of
 from countersign.model.registry import Model, load_champion, read_model
 from countersign.monitoring.alerts import WAITING, Verdict, day_of
 from countersign.project import Project
@@ -221,7 +223,12 @@ def _publish(project: Project, deployment: Deployment, model: Model) -> Made:
         "decision": deployment.decision,
         "request": deployment.request or "none",
     }
-    return Made(None, stored, (), numbers)
+    evaluation = model.document["evaluation"]
+    verdicts = (
+        checks.beats_baseline("volatility_beats_baseline", measure_of(evaluation, "qlike")),
+        checks.beats_baseline("bad_week_beats_baseline", measure_of(evaluation, "auc")),
+    )
+    return Made(None, stored, verdicts, numbers)
 
 
 def decided(project: Project, statement: str, signature: str, now: datetime) -> Made:
