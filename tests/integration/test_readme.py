@@ -66,6 +66,8 @@ def test_every_command_of_the_readme_and_the_docs_runs_in_the_order_it_is_shown(
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     sessions = {path.name for path in (checkout / "artifacts" / "sessions").iterdir()}
     assert {"2008-09-02", "2008-09-30", "2008-10-01", "2008-10-10", "2008-10-13", "2008-10-14"} <= sessions
+    told = (checkout / "demo" / "artifacts" / "journal.jsonl").read_text(encoding="utf-8")
+    assert [told.count(f'"event":"{event}"') for event in ("sign_off_requested", "deployed")] == [1, 3]
 
 
 def test_the_digest_in_an_artifact_is_the_one_that_the_documented_command_prints(checkout: Path) -> None:
