@@ -7,6 +7,7 @@ gate do as on any other day; nothing is simulated but the person, whose key is m
 """
 
 import argparse
+import importlib
 import os
 import shutil
 import sys
@@ -55,8 +56,7 @@ class Story:
 
     def tick(self, name: str) -> dict[str, str] | None:
         """Evaluate a sensor as the daemon does; the tags of the run that it asks for, None where it asks for none."""
-        from definitions import defs
-
+        defs: dg.Definitions = importlib.import_module("definitions").defs
         repository = defs.get_repository_def()
         with dg.build_sensor_context(
             instance=self._instance,

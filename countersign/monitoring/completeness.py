@@ -1,6 +1,6 @@
 """Completeness: what arrived for each session, counted: missing cells, rows, symbols, rejected rows.
 
-Belongs here: counts over many sessions at once and the verdict on the last of them. Does not belong here: rules on
+Belongs here: counts over many sessions at once and the verdict on each of them. Does not belong here: rules on
 single rows (``prices.clean``), what stops a session (``checks``). A share is a count over a count: its source is its
 definition.
 """
@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from countersign.checks import Status
 from countersign.monitoring.reading import Reading
+from countersign.monitoring.windows import last_status
 from countersign.tables import Column
 
 if TYPE_CHECKING:
@@ -121,6 +122,36 @@ def usual_counts(counts: np.ndarray, window: int) -> np.ndarray:
     return usual
 
 
+def completeness_verdicts(
+    arrivals: Arrivals,
+    *,
+    max_null_share: float,
+    max_column_null_share: float,
+    max_rejected_share: float,
+    max_drop: float,
+    window: int,
+) -> dict[str, np.ndarray]:
+    """ "pass", "fail" or "insufficient" of each session, (sessions,), by measure.
+
+    Insufficient: a share of nothing, or of counts that contradict each other; a count without a usual one.
+    """
+    found = {}
+    for measure, share, limit in (
+        ("null_share", null_shares(arrivals), max_null_share),
+        ("column_null_share", column_null_shares(arrivals).max(axis=1, initial=-np.inf), max_column_null_share),
+        ("rejected_share", rejected_shares(arrivals), max_rejected_share),
+    ):
+        found[measure] = _judged(~((share >= 0) & (share <= 1)), share > limit)
+    for measure, counts in (("rows", arrivals.rows), ("symbols", arrivals.symbols)):
+        usual = usual_counts(counts, window)
+        found[measure] = _judged(np.isnan(usual), counts < (1 - max_drop) * usual)
+    return found
+
+
+def _judged(unknown: np.ndarray, fails: np.ndarray) -> np.ndarray:
+    return np.select([unknown, fails], ["insufficient", "fail"], "pass")
+
+
 def completeness_readings(
     arrivals: Arrivals,
     *,
@@ -131,63 +162,72 @@ def completeness_readings(
     window: int,
 ) -> tuple[Reading, ...]:
     """The last session's null share overall and of its worst column, rejected share, rows and symbols, judged."""
+    verdicts = completeness_verdicts(
+        arrivals,
+        max_null_share=max_null_share,
+        max_column_null_share=max_column_null_share,
+        max_rejected_share=max_rejected_share,
+        max_drop=max_drop,
+        window=window,
+    )
     if not len(arrivals.rows):
-        measures = ("null_share", "column_null_share", "rejected_share", "rows", "symbols")
-        return tuple(_insufficient(measure, "there is no session to count") for measure in measures)
+        return tuple(_insufficient(measure, "there is no session to count") for measure in verdicts)
+    status = {measure: last_status(judged) for measure, judged in verdicts.items()}
     rows = int(arrivals.rows[-1])
     return (
-        _null_reading(arrivals, rows, max_null_share),
-        _column_reading(arrivals, rows, max_column_null_share),
+        _null_reading(status["null_share"], arrivals, rows, max_null_share),
+        _column_reading(status["column_null_share"], arrivals, rows, max_column_null_share),
         _share_reading(
             "rejected_share",
+            status["rejected_share"],
             float(rejected_shares(arrivals)[-1]),
             max_rejected_share,
             f"{arrivals.rejected[-1]} of {rows} rows rejected",
             rows,
         ),
-        _count_reading("rows", arrivals.rows, max_drop, window),
-        _count_reading("symbols", arrivals.symbols, max_drop, window),
+        _count_reading("rows", status["rows"], arrivals.rows, max_drop, window),
+        _count_reading("symbols", status["symbols"], arrivals.symbols, max_drop, window),
     )
 
 
-def _null_reading(arrivals: Arrivals, rows: int, limit: float) -> Reading:
+def _null_reading(status: Status, arrivals: Arrivals, rows: int, limit: float) -> Reading:
     cells = rows * len(arrivals.columns)
     said = f"{cells - arrivals.filled[-1].sum()} of {cells} cells missing"
-    return _share_reading("null_share", float(null_shares(arrivals)[-1]), limit, said, cells)
+    return _share_reading("null_share", status, float(null_shares(arrivals)[-1]), limit, said, cells)
 
 
-def _column_reading(arrivals: Arrivals, rows: int, limit: float) -> Reading:
+def _column_reading(status: Status, arrivals: Arrivals, rows: int, limit: float) -> Reading:
     shares = column_null_shares(arrivals)[-1]
     worst = int(np.argmax(shares)) if len(shares) else 0
     over = [f"{arrivals.columns[i].name} {shares[i]:.1%}" for i in np.flatnonzero(shares > limit)]
     said = f"too many cells missing in {', '.join(over)}" if over else f"no cell missing in {len(shares)} columns"
     if not over and shares.any():
         said = f"most cells are missing in {arrivals.columns[worst].name}"
-    return _share_reading("column_null_share", float(shares[worst]) if len(shares) else math.nan, limit, said, rows)
+    share = float(shares[worst]) if len(shares) else math.nan
+    return _share_reading("column_null_share", status, share, limit, said, rows)
 
 
-def _share_reading(measure: str, share: float, limit: float, said: str, observations: int) -> Reading:
+def _share_reading(measure: str, status: Status, share: float, limit: float, said: str, observations: int) -> Reading:
     if math.isnan(share):
         return _insufficient(measure, "nothing arrived of which a share could be taken", limit)
-    if not 0 <= share <= 1:
+    if status == "insufficient":
         return _insufficient(measure, f"{said}: these counts contradict each other", limit)
-    status: Status = "fail" if share > limit else "pass"
     return Reading(
         "data", measure, status, share, f"{said} ({share:.1%}; limit {limit:.1%})", limit, observations=observations
     )
 
 
-def _count_reading(measure: str, counts: np.ndarray, max_drop: float, window: int) -> Reading:
+def _count_reading(measure: str, status: Status, counts: np.ndarray, max_drop: float, window: int) -> Reading:
     count, usual = int(counts[-1]), float(usual_counts(counts, window)[-1])
     before = min(len(counts) - 1, window)
-    if math.isnan(usual):
+    if status == "insufficient":
         sentence = (
             f"{count} {measure}; what is usual takes {MIN_SESSIONS} sessions before it to say, there are {before}"
         )
-        return Reading("data", measure, "insufficient", count, sentence, observations=before)
+        return Reading("data", measure, status, count, sentence, observations=before)
     least = (1 - max_drop) * usual
     sentence = f"{count} {measure}; usual are {usual:g} (median of {before} sessions before), the least {least:g}"
-    return Reading("data", measure, "fail" if count < least else "pass", count, sentence, least, usual, before)
+    return Reading("data", measure, status, count, sentence, least, usual, before)
 
 
 def _insufficient(measure: str, sentence: str, limit: float = math.nan) -> Reading:

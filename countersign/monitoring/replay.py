@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 
@@ -30,13 +30,7 @@ from countersign.monitoring.business import (
 )
 from countersign.monitoring.calibration import MEASURES as CALIBRATION_MEASURES
 from countersign.monitoring.calibration import calibration_verdicts, rolling_calibration
-from countersign.monitoring.completeness import (
-    Arrivals,
-    column_null_shares,
-    null_shares,
-    rejected_shares,
-    usual_counts,
-)
+from countersign.monitoring.completeness import Arrivals, completeness_verdicts
 from countersign.monitoring.contract import schema_changes
 from countersign.monitoring.discrimination import auc_verdicts, rolling_auc
 from countersign.monitoring.drift import Drift
@@ -77,6 +71,25 @@ are varied together, so a measure must not depend on another's that stands in th
 
 VARIATIONS: Final = tuple((place, factor) for place in (0, 1) for factor in (0.5, 2.0))
 """Which of a measure's thresholds is multiplied by what; all measures at once."""
+
+BREAKS: Final[Mapping[str, str]] = {
+    "2008-09-15": "Lehman Brothers filed for bankruptcy",
+    "2010-05-06": "the flash crash: US shares fell by a twentieth within minutes",
+    "2011-08-05": "S&P took away the AAA of the United States, after the close",
+}
+"""Days on which the market is known to have broken, and what happened: dated facts, not found in the prices.
+
+Sources: the filing (US Bankruptcy Court, Southern District of New York, 08-13555); CFTC and SEC, Findings regarding the
+market events of May 6, 2010; Standard & Poor's, Research update: United States of America long-term rating lowered."""
+
+ANSWER: Final = 126
+"""Sessions after a break within which an alarm counts as its answer: half a year. The slowest measures need 66 to see
+nothing but what came after it: a window of 60, a horizon of 5, three in a row."""
+
+Delay = int | Literal["none", "not judged"]
+"""Sessions from a break to the first alarm: 0 is the break's own session, below 0 it had begun before and lasted.
+
+"none" within ``ANSWER`` sessions, or until the replay ends; "not judged" where each of them was insufficient."""
 
 NOT_REPLAYED: Final = {
     "staleness_minutes": "only a live session has an arrival",
@@ -198,20 +211,19 @@ def varied(thresholds: Thresholds) -> list[Thresholds]:
 
 
 def data_verdicts(arrivals: Arrivals, contract: Sequence[Column], limits: DataThresholds) -> Verdicts:
-    """Every measure of what arrived, by the rules of ``schema_reading`` and ``completeness_readings``."""
-    shares = {
-        "null_share": (null_shares(arrivals), limits.max_null_share),
-        "column_null_share": (column_null_shares(arrivals).max(axis=1), limits.max_column_null_share),
-        "rejected_share": (rejected_shares(arrivals), limits.max_rejected_share),
-    }
+    """Every measure of what arrived; ``schema`` by the rule of ``schema_reading``."""
     changes = schema_changes(arrivals, contract)
-    found = {"schema": _judged(np.isnan(changes), changes > 0)}
-    for measure, (share, limit) in shares.items():
-        found[measure] = _judged(~((share >= 0) & (share <= 1)), share > limit)
-    for measure, counts in (("rows", arrivals.rows), ("symbols", arrivals.symbols)):
-        usual = usual_counts(counts, limits.window_sessions)
-        found[measure] = _judged(np.isnan(usual), counts < (1 - limits.max_drop) * usual)
-    return found
+    return {
+        "schema": _judged(np.isnan(changes), changes > 0),
+        **completeness_verdicts(
+            arrivals,
+            max_null_share=limits.max_null_share,
+            max_column_null_share=limits.max_column_null_share,
+            max_rejected_share=limits.max_rejected_share,
+            max_drop=limits.max_drop,
+            window=limits.window_sessions,
+        ),
+    }
 
 
 def drift_verdicts(drift: Drift) -> Verdicts:
@@ -340,12 +352,28 @@ def alarms(verdicts: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(fails[begins].tolist(), fails[ends].tolist(), strict=True))
 
 
+def delay(verdicts: np.ndarray, broke: int) -> Delay:
+    """How long after session ``broke`` the first alarm was.
+
+    >>> delay(np.array(["pass", "pass", "fail", "fail"]), 1), delay(np.array(["fail", "fail", "pass"]), 1)
+    (1, -1)
+    """
+    answered = [first for first, last in alarms(verdicts) if last >= broke and first <= broke + ANSWER]
+    if answered:
+        return answered[0] - broke
+    return "none" if (verdicts[broke : broke + ANSWER + 1] != "insufficient").any() else "not judged"
+
+
 @dataclass(frozen=True)
 class Alarms:
-    """So many ``failing`` sessions in so many ``stretches``, from the first to the last session (``YYYY-MM-DD``)."""
+    """So many ``failing`` sessions in so many ``stretches``, from the first to the last session (``YYYY-MM-DD``).
+
+    ``delays`` by the day of the break.
+    """
 
     failing: int
     stretches: tuple[tuple[str, str], ...]
+    delays: Mapping[str, Delay]
 
 
 @dataclass(frozen=True)
@@ -375,18 +403,24 @@ class MeasureReplay:
 
 @dataclass(frozen=True)
 class Replay:
-    """The whole table. ``thresholds`` is the SHA-256 of the file that it was judged by."""
+    """The whole table. ``thresholds`` is the SHA-256 of the file that it was judged by.
+
+    ``breaks`` are those of ``BREAKS`` that lie within its sessions.
+    """
 
     first: str
     last: str
     sessions: int
     thresholds: str
+    breaks: Mapping[str, str]
     measures: tuple[MeasureReplay, ...]
 
 
 def replay_table(sessions: np.ndarray, verdicts: Sequence[Verdicts], thresholds: Thresholds, digest: str) -> Replay:
     """The alarms in ``sessions`` (datetime64[D]) by ``verdicts`` under each of ``varied(thresholds)``."""
     days, year_of = sessions.astype(str), sessions.astype("datetime64[Y]").astype(str)
+    breaks = {day: what for day, what in BREAKS.items() if days[0] <= day <= days[-1]}
+    broke = {day: int(np.searchsorted(sessions, np.datetime64(day))) for day in breaks}
 
     def dated(stretches: list[tuple[int, int]]) -> tuple[tuple[str, str], ...]:
         return tuple((str(days[first]), str(days[last])) for first, last in stretches)
@@ -395,7 +429,14 @@ def replay_table(sessions: np.ndarray, verdicts: Sequence[Verdicts], thresholds:
     for measure, shipped in verdicts[0].items():
         known, stretches = shipped != "insufficient", alarms(shipped)
         began = year_of[[first for first, _ in stretches]].tolist()
-        each = [Alarms(int((v[measure] == "fail").sum()), dated(alarms(v[measure]))) for v in verdicts]
+        each = [
+            Alarms(
+                failing=int((v[measure] == "fail").sum()),
+                stretches=dated(alarms(v[measure])),
+                delays={day: delay(v[measure], session) for day, session in broke.items()},
+            )
+            for v in verdicts
+        ]
         names = VARIED.get(measure, DRIFT_VARIED)
         found.append(
             MeasureReplay(
@@ -413,7 +454,11 @@ def replay_table(sessions: np.ndarray, verdicts: Sequence[Verdicts], thresholds:
                 ),
             )
         )
-    return Replay(str(days[0]), str(days[-1]), len(days), digest, tuple(found))
+    return Replay(str(days[0]), str(days[-1]), len(days), digest, breaks, tuple(found))
+
+
+_ByThreshold = dict[str, list[tuple[MeasureReplay, tuple[Alarms, ...]]]]
+"""The measures that a threshold judges, with their alarms as it is, halved and doubled."""
 
 
 def _value(thresholds: Thresholds, name: str) -> float:
@@ -438,7 +483,7 @@ def replay_text(found: Replay) -> str:
         "measure                         judged       as it is       halved      doubled",
         "-" * 79,
     ]
-    by_threshold: dict[str, list[tuple[MeasureReplay, tuple[Alarms, ...]]]] = {}
+    by_threshold: _ByThreshold = {}
     for m in ever:
         for t in m.thresholds:
             by_threshold.setdefault(f"{t.name} = {t.value:g}", []).append((m, (m.alarms, t.halved, t.doubled)))
@@ -474,7 +519,31 @@ def replay_text(found: Replay) -> str:
         for m in fired:
             first, longest = (f"{begin} … {end}" for begin, end in (m.alarms.stretches[0], m.longest or ("", "")))
             lines.append(f"{m.measure:<27}  {first}  {longest}")
+    if found.breaks:
+        lines += ["", *_delay_lines(found.breaks, by_threshold)]
     return "\n".join(lines)
+
+
+def _delay_lines(breaks: Mapping[str, str], by_threshold: _ByThreshold) -> list[str]:
+    lines = [
+        "Sessions from a break to the first alarm: as it is, halved, doubled",
+        f"(below 0: it had begun before; .: none in {ANSWER} sessions; -: not judged)",
+        *(f"  {day}  {what}" for day, what in breaks.items()),
+        "",
+        f"{'':<30}" + "".join(f"{day:>16}" for day in breaks),
+    ]
+    for threshold, of in by_threshold.items():
+        rows = [(m, cells) for m, cells in of if any(isinstance(d, int) for a in cells for d in a.delays.values())]
+        if rows:
+            lines.append(threshold)
+        for m, cells in rows:
+            shown = (" " + "".join(f"{_delay(a.delays[day]):>5}" for a in cells) for day in breaks)
+            lines.append(f"  {m.measure:<28}" + "".join(f"{delays:<16}" for delays in shown).rstrip())
+    return lines
+
+
+def _delay(found: Delay) -> str:
+    return {"none": ".", "not judged": "-"}.get(str(found), str(found))
 
 
 def _all_alarms(m: MeasureReplay) -> list[Alarms]:

@@ -53,8 +53,8 @@ def test_the_shipped_numbers_are_those_that_were_agreed_on(root: Path) -> None:
     found, _ = load_thresholds(root)
     drift, model, business = found.drift, found.model, found.business
     assert (drift.psi, drift.significance, drift.sessions_in_a_row, drift.window_sessions) == (0.2, 0.001, 3, 63)
-    assert (model.error_rise, model.sessions_in_a_row, model.window_sessions) == (0.20, 3, 60)
-    assert (model.calibration_level, business.quarter_sessions) == (0.99, 63)
+    assert (model.error_rise, model.loss_rise, model.sessions_in_a_row, model.window_sessions) == (0.20, 1.1, 3, 60)
+    assert (model.calibration_level, business.quarter_sessions) == (0.995, 63)
 
 
 def test_a_half_day_is_not_late_by_the_shipped_numbers(root: Path) -> None:

@@ -19,6 +19,7 @@ from countersign.monitoring.drift import DriftReference, drift_readings, measure
 from countersign.monitoring.errors import error_readings, rolling_losses, session_losses
 from countersign.monitoring.reading import Reading
 from countersign.monitoring.replay import (
+    Delay,
     Outcomes,
     Period,
     Validation,
@@ -26,6 +27,7 @@ from countersign.monitoring.replay import (
     alarms,
     business_verdicts,
     data_verdicts,
+    delay,
     drift_verdicts,
     model_verdicts,
     replay_dict,
@@ -259,6 +261,45 @@ def test_stretches_that_are_fewer_than_five_sessions_apart_are_one_alarm(
     assert alarms(marked(text)) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("..|x", 0),
+        ("x.....|...x.....x", 3),
+        ("..xx|xx", -2),
+        ("..x.|.x", -2),
+        ("?|?" + "." * 200, "none"),
+        ("x...|", "not judged"),
+        ("." + "|" + "?" * 127 + "x", "not judged"),
+        ("|" + "." * 126 + "x", 126),
+        ("|" + "." * 127 + "x", "none"),
+    ],
+)
+def test_a_break_is_answered_by_the_first_alarm_from_it_on_within_half_a_year(text: str, expected: Delay) -> None:
+    """The break is the session after the ``|``; an alarm that had begun before it and lasted counts from below 0."""
+    assert delay(marked(text.replace("|", "")), text.index("|")) == expected
+
+
+def test_the_delay_after_each_known_break_is_told_under_every_threshold(thresholds: Thresholds) -> None:
+    days = np.arange("2008-09-08", "2008-09-27", dtype="datetime64[D]")
+    sessions = days[np.is_busday(days)]  # Lehman's Monday is the sixth of 15
+    shipped, halved, doubled = marked("." * 8 + "x......"), marked("." * 4 + "xx" + "." * 9), marked("." * 15)
+    table = replay_table(
+        sessions, [{"auc": auc} for auc in (shipped, halved, doubled, halved, doubled)], thresholds, "ab" * 32
+    )
+    found: dict[str, Any] = replay_dict(table)
+    [auc] = found["measures"]
+    assert list(found["breaks"]) == ["2008-09-15"]
+    assert auc["alarms"]["delays"] == {"2008-09-15": 3}
+    assert [(t["halved"]["delays"], t["doubled"]["delays"]) for t in auc["thresholds"]] == [
+        ({"2008-09-15": -1}, {"2008-09-15": "none"})
+    ] * 2
+    text = replay_text(table)
+    assert "2008-09-15  Lehman Brothers filed for bankruptcy" in text
+    assert [line.split() for line in text.splitlines() if line.startswith("  auc")][-1] == ["auc", "3", "-1", "."]
+    assert max(map(len, text.splitlines())) < 80
+
+
 @pytest.fixture
 def table_inputs() -> tuple[np.ndarray, list[Verdicts]]:
     """Ten sessions over a new year; AUC fails in both years, never where a threshold is doubled."""
@@ -280,6 +321,7 @@ def test_the_table_counts_alarms_by_the_year_in_which_they_began_and_under_other
     assert auc["alarms"] == {
         "failing": 4,
         "stretches": (("2007-12-24", "2007-12-24"), ("2008-01-02", "2008-01-07")),
+        "delays": {},
     }
     assert auc["longest"] == ("2008-01-02", "2008-01-07")
     assert auc["by_year"] == {"2007": 1, "2008": 1}
