@@ -14,17 +14,18 @@ from typing import Any
 
 import dagster as dg
 
-from assets.model import model
+from assets.model import candidate, model, sign_off, signed_off
 from assets.monitoring import drift, metrics, outcomes
-from assets.partitions import session_partitions
+from assets.partitions import session_partitions, week_partitions
 from assets.prices import price_history, prices_clean, prices_raw
-from assets.reports import report
+from assets.reports import report, weekly_review
 from assets.scoring import features, scores
 from countersign.project import open_project
 from resources import AlertResource, ClockResource, ProjectResource
 from sensors.alerts import alert_sensor, daily_run_sensor
-from sensors.jobs import bootstrap_job, daily_job
-from sensors.schedules import daily_refresh
+from sensors.gate import drift_sensor, sign_off_sensor
+from sensors.jobs import bootstrap_job, daily_job, deploy_job, retrain_job, sign_off_job, weekly_job
+from sensors.schedules import daily_refresh, weekly_refresh
 
 
 def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -37,12 +38,15 @@ def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | Non
         asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=sessions))
         for asset in (prices_raw, prices_clean, features, scores, outcomes, drift, metrics, report)
     ]
+    weeks = week_partitions(project.calendar, project.first_session, project.last_session)
+    by_week = weekly_review.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=weeks))
     executors = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
     return dg.Definitions(
-        assets=[price_history, model, *by_session],
-        jobs=[bootstrap_job, daily_job],
-        schedules=[daily_refresh(project)],
-        sensors=[alert_sensor, daily_run_sensor],
+        assets=[price_history, model, candidate, sign_off, *by_session, by_week],
+        asset_checks=[signed_off],
+        jobs=[bootstrap_job, retrain_job, sign_off_job, deploy_job, daily_job, weekly_job],
+        schedules=[daily_refresh(project), weekly_refresh(project)],
+        sensors=[alert_sensor, daily_run_sensor, drift_sensor, sign_off_sensor],
         resources={
             "project": ProjectResource(home=str(home)),
             "clock": ClockResource(),

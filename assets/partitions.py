@@ -1,4 +1,4 @@
-"""Partitions: one for each session of the exchange.
+"""Partitions: one for each session of the exchange, and one for each week.
 
 Belongs here: turning a calendar into Dagster's partitions. Does not belong here: the calendar.
 """
@@ -35,6 +35,9 @@ MATURED_MAPPING: Final = dg.TimeWindowPartitionMapping(
 )
 """A session's report tells how the scores of the session a horizon before came out."""
 
+QUARTER_MAPPING: Final = dg.TimeWindowPartitionMapping(start_offset=-13, allow_nonexistent_upstream_partitions=True)
+"""A week's review reads the sessions of the week and of the quarter up to its last: 63 sessions, 13 weeks and more."""
+
 
 def session_partitions(
     calendar: SessionCalendar, first: str, last: str | None, without: Collection[str] = ()
@@ -62,4 +65,26 @@ def session_partitions(
             *(datetime.combine(d, time(), zone) for d in closed if d.isoweekday() % 7 not in never),
         ]
         or None,
+    )
+
+
+def week_partitions(calendar: SessionCalendar, first: str, last: str | None) -> dg.TimeWindowPartitionsDefinition:
+    """A partition for each week from that of the session ``first`` to that of ``last`` (no end where None).
+
+    The key is the week's Monday, ``YYYY-MM-DD``. Each is there from its own Monday, so that it can be reviewed as soon
+    as its last session has closed; the step refuses one that has not ended.
+    """
+    zone = ZoneInfo(calendar.timezone)
+
+    def monday(day: str, weeks: int = 0) -> datetime:
+        found = date.fromisoformat(day)
+        return datetime.combine(found - timedelta(days=found.weekday()) + timedelta(weeks=weeks), time(), zone)
+
+    return dg.TimeWindowPartitionsDefinition(
+        start=monday(first),
+        fmt="%Y-%m-%d",
+        cron_schedule="0 0 * * 1",
+        timezone=calendar.timezone,
+        end=monday(last, weeks=1) if last else None,
+        end_offset=1,
     )

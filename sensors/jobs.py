@@ -21,3 +21,29 @@ daily_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*DAILY_ASSETS),
     description="A session, from the source to the report. Partition: the session's date.",
 )
+
+retrain_job = dg.define_asset_job(
+    "retrain_job",
+    selection=dg.AssetSelection.assets("candidate"),
+    description="A candidate, its evidence, and the request for a signature. Launched by drift_sensor, or by a person.",
+)
+
+deploy_job = dg.define_asset_job(
+    "deploy_job",
+    selection=dg.AssetSelection.assets("model")
+    | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("candidate"), "signed_off")),
+    description="Puts into service what a signed decision made due, and nothing else. Launched by sign_off_sensor.",
+)
+
+sign_off_job = dg.define_asset_job(
+    "sign_off_job",
+    selection=dg.AssetSelection.assets("sign_off")
+    | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("candidate"), "signed_off")),
+    description="A person's signed decision: paste what countersign sign --print-config prints into the launchpad.",
+)
+
+weekly_job = dg.define_asset_job(
+    "weekly_job",
+    selection=dg.AssetSelection.assets("weekly_review"),
+    description="The review of a week that has ended. Partition: its Monday.",
+)

@@ -28,6 +28,7 @@ _SLOT: Final = b'{"sha256":"'
 _ZEROS: Final = b"0" * 64
 _TEXT_SLOT: Final = b"\n-- artifact "
 _COMMENT: Final = "<!--"
+_END_OF_COMMENT: Final = "-->\n"
 _TYPES: Final = {"date": "datetime", "string": "string", "number": "number", "integer": "integer"}
 
 
@@ -206,7 +207,7 @@ def encode_text(text: str, header: Header, *, html: bool = False) -> tuple[bytes
     """A text, word for word, with its header in lines of its own behind it: those of an HTML page are a comment."""
     inputs = "".join(f"\n--   made from {name} {digest[:16]}" for name, digest in sorted(header.inputs.items()))
     foot = f"{_TEXT_SLOT.decode()}{_ZEROS.decode()}\n--   {title(header.name, header.partition)}{inputs}\n"
-    opened, closed = (_COMMENT, "-->\n") if html else ("", "")
+    opened, closed = (_COMMENT, _END_OF_COMMENT) if html else ("", "")
     return seal((text + opened + foot + closed).encode(), _TEXT_SLOT)
 
 
@@ -218,8 +219,10 @@ def verify_text(data: bytes) -> str:
 def decode_text(data: bytes, name: str, partition: str) -> tuple[Header, str]:
     """A verified text without its header, and the header, whose inputs have the first 16 digits of their digests."""
     text, _, foot = data.decode().rpartition(_TEXT_SLOT.decode())
-    found, *made_from = [line.removeprefix("--   ") for line in foot.splitlines()[1:] if line != "-->"]
+    if foot.endswith(_END_OF_COMMENT):
+        text, foot = text.removesuffix(_COMMENT), foot.removesuffix(_END_OF_COMMENT)
+    found, *made_from = [line.removeprefix("--   ") for line in foot.splitlines()[1:]]
     if found != title(name, partition):
         raise ArtifactError(f"it is {found}, so a file was moved")
     inputs = dict(line.removeprefix("made from ").split(" ", 1) for line in made_from)
-    return Header(name, partition, inputs), text.removesuffix(_COMMENT)
+    return Header(name, partition, inputs), text

@@ -39,8 +39,21 @@ ASSETS = {
     "prices_clean": ("prices", "team:data", {"json"}, {"prices_raw"}),
     "features": ("scoring", "team:quant", {"json", "numpy"}, {"prices_clean", "price_history"}),
     "model": ("model", "team:quant", {"json", "scikitlearn"}, {"price_history"}),
+    "candidate": (
+        "model",
+        "team:quant",
+        {"json", "scikitlearn"},
+        {"price_history", "prices_clean", "drift", "metrics"},
+    ),
+    "sign_off": ("model", "team:risk", {"openssh"}, {"candidate"}),
     "scores": ("scoring", "team:quant", {"json", "numpy"}, {"features", "model"}),
     "report": ("reports", "team:risk", {"text"}, {"scores", "outcomes", "drift", "metrics", "prices_clean", "model"}),
+    "weekly_review": (
+        "reports",
+        "team:risk",
+        {"html", "text"},
+        {"scores", "outcomes", "drift", "metrics", "prices_clean", "report", "model"},
+    ),
     "drift": ("monitoring", "team:risk", {"json", "numpy"}, {"features", "outcomes", "price_history", "model"}),
     "metrics": (
         "monitoring",
@@ -50,6 +63,9 @@ ASSETS = {
     ),
     "outcomes": ("monitoring", "team:risk", {"json"}, {"scores", "prices_clean"}),
 }
+
+
+DAILY = set(ASSETS) - {"price_history", "model", "candidate", "sign_off", "weekly_review"}
 
 
 def test_every_asset_has_its_group_owner_kinds_dependencies_and_code_version(definitions: dg.Definitions) -> None:
@@ -99,18 +115,29 @@ def test_every_check_rides_in_its_assets_step_and_says_what_it_asks(definitions:
         "symbols_complete",
         "features_computed",
         "scores_in_range",
+        "volatility_not_worse_than_baseline",
+        "bad_week_not_worse_than_baseline",
+        "calibrated",
+        "finite",
+        "same_features",
+        "deterministic_retrain",
     }
-    assert {key.asset_key.to_user_string() for key in graph.asset_check_keys} == set(ASSETS)
+    # A decision is good, or it is refused and nothing is materialized.
+    assert {key.asset_key.to_user_string() for key in graph.asset_check_keys} == set(ASSETS) - {"sign_off"}
     assert all(graph.get_check_spec(key).description for key in graph.asset_check_keys)
     daily = definitions.resolve_job_def("daily_job")
-    assert {node.name for node in daily.graph.nodes} == set(ASSETS) - {"price_history", "model"}
+    assert {node.name for node in daily.graph.nodes} == DAILY
 
 
 @pytest.mark.parametrize(
     ("job", "assets"),
     [
         ("bootstrap_job", {"price_history", "model"}),
-        ("daily_job", set(ASSETS) - {"price_history", "model"}),
+        ("daily_job", DAILY),
+        ("retrain_job", {"candidate"}),
+        ("sign_off_job", {"sign_off"}),
+        ("deploy_job", {"model"}),
+        ("weekly_job", {"weekly_review"}),
     ],
 )
 def test_a_job_selects_its_assets(job: str, assets: set[str], definitions: dg.Definitions) -> None:

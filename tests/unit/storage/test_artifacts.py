@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from countersign.errors import ArtifactError
-from countersign.storage.artifacts import ArtifactStore, Stored
+from countersign.storage.artifacts import ArtifactStore, Stored, TextFormat
 from countersign.tables import DATE, SYMBOL, Column, conform
 
 COLUMNS = (DATE, SYMBOL, Column("close", "number", "price", "Last price", nullable=True))
@@ -248,3 +248,25 @@ def test_what_a_killed_writer_left_is_no_artifact(tmp_path: Path) -> None:
 
 def test_a_root_may_end_with_a_slash(tmp_path: Path) -> None:
     assert write(ArtifactStore(f"{tmp_path}/")).location == write(ArtifactStore(str(tmp_path))).location
+
+
+@pytest.mark.parametrize("form", ["txt", "html"])
+@pytest.mark.parametrize("page", ["<p>words</p>\n", "<p>\n-- artifact " + "0" * 64 + "\n-->\n", "ends with <!--", ""])
+def test_a_page_or_text_of_a_week_comes_back_word_for_word_and_is_refused_once_altered(
+    page: str, form: TextFormat, store: ArtifactStore
+) -> None:
+    stored = store.write_text("weekly_review", "2008-W38", page, {"metrics": "a" * 64}, form)
+    assert stored.location.endswith(f"/reviews/2008-W38/weekly_review.{form}")
+    found, read = store.read_text("weekly_review", "2008-W38", form)
+    assert (found, read.sha256, read.inputs) == (page, stored.sha256, {"metrics": "a" * 16})
+    put(stored.location, content(stored.location) + b"<p>more</p>")
+    with pytest.raises(ArtifactError, match=r"weekly_review of 2008-W38 at .* --partition 2008-09-15"):
+        store.read_text("weekly_review", "2008-W38", form)
+
+
+def test_what_a_page_says_of_itself_is_a_comment_that_ends_with_the_file(store: ArtifactStore) -> None:
+    stored = store.write_text("weekly_review", "2008-W38", "<p>words</p>\n", {"metrics": "a" * 64}, "html")
+    shown, comment = content(stored.location).decode().split("<!--")
+    assert shown == "<p>words</p>\n"
+    assert comment.count("-->") == 1
+    assert comment.endswith("-->\n")

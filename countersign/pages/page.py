@@ -1,0 +1,348 @@
+"""Page: titled sections of words, tables and figures, as one self-contained HTML file, or as text of 80 columns.
+
+Belongs here: the blocks, the skeleton, the style sheet, escaping. Does not belong here: what a page says (``weekly``),
+how a figure is drawn (``plots``).
+
+A page needs no network: no script, no font, no image from elsewhere. Everything but figures is escaped.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+WIDTH: Final = 80
+
+LightStatus = Literal["ok", "partly", "unknown", "fail"]
+Form = Literal["both", "html", "text"]
+"""In which of the two forms a block is shown."""
+
+_NARROWEST: Final = 12
+"""Characters that the last column of a table keeps in the text form."""
+
+
+@dataclass(frozen=True)
+class Light:
+    """A status light: never by colour alone, the word stands beside it."""
+
+    status: LightStatus
+    word: str
+
+    def __str__(self) -> str:
+        return self.word
+
+
+Cell = str | Light
+
+
+@dataclass(frozen=True)
+class Words:
+    """Paragraphs, or the items of a list."""
+
+    items: Sequence[str]
+    bullets: bool = False
+    form: Form = "both"
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """A text as it stands: a person's words, of any width, or what a command prints."""
+
+    text: str
+    form: Form = "both"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells. ``align`` has a letter a column, ``l`` or ``r``; in text the last column wraps."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    align: str
+    caption: str = ""
+    form: Form = "both"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing (SVG, trusted), its title and caption. ``narrow`` stands in for it on a phone, where there is one."""
+
+    svg: str
+    title: str
+    caption: str = ""
+    status: Light | None = None
+    narrow: str = ""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures side by side, as many as fit. ``key`` explains marks: the class of the style sheet, and the words."""
+
+    figures: Sequence[Figure]
+    key: Sequence[tuple[str, str]] = ()
+    wide: bool = False
+    form: Form = "html"
+
+
+Block = Words | Verbatim | Table | Figures
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title and what stands below it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page. ``lights`` are shown first: what each is on, its status, and a sentence."""
+
+    title: str
+    subtitle: str
+    lights: Sequence[tuple[str, Light, str]]
+    sections: Sequence[Section]
+    foot: Sequence[str]
+
+
+def page_html(page: Page) -> str:
+    """The page as one HTML file; the same page makes the same text."""
+    return str(_template().render(page=page, css=_CSS))
+
+
+def page_text(page: Page) -> str:
+    """The page in 80 columns, without its figures. A person's words keep the width that they have."""
+    lines = [*_wrap(page.title.upper()), "=" * WIDTH, *_wrap(page.subtitle), ""]
+    for name, light, sentence in page.lights:
+        lines += _wrap(f"{name:<9} {light.word:<8} {sentence}", indent=21, keep=True)
+    for section in page.sections:
+        lines += ["", *_wrap(section.title.upper())]
+        for number, block in enumerate(b for b in section.blocks if b.form != "html"):
+            lines += [""] if number else []
+            match block:
+                case Words():
+                    for item in block.items:
+                        lines += _wrap(f"  - {item}" if block.bullets else f"  {item}", 4 if block.bullets else 2, True)
+                case Verbatim():
+                    lines += block.text.rstrip("\n").split("\n")
+                case Table():
+                    lines += _table(block)
+    return "\n".join([*lines, "", *(line for words in page.foot for line in _wrap(words))]) + "\n"
+
+
+def _wrap(text: str, indent: int = 0, keep: bool = False) -> list[str]:
+    """Lines of at most 80 columns; ``keep`` leaves the spaces of the first one as they are."""
+    words = text if keep else " ".join(text.split())
+    lead = len(words) - len(words.lstrip())
+    return textwrap.wrap(
+        words.strip(),
+        WIDTH,
+        initial_indent=" " * lead,
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+    )
+
+
+def _table(table: Table) -> list[str]:
+    cells = [[str(cell) for cell in row] for row in (table.head, *table.rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(table.head))]
+    before = 2 + sum(widths[:-1]) + 2 * (len(widths) - 1)
+    widths[-1] = min(widths[-1], max(WIDTH - before, _NARROWEST))
+    lines = _wrap(f"  {table.caption}", 2, True)
+    for number, row in enumerate(cells):
+        last = textwrap.wrap(row[-1], widths[-1]) or [""]
+        shown = [*row[:-1], last[0]]
+        text = "  ".join(
+            cell.rjust(width) if side == "r" else cell.ljust(width)
+            for cell, width, side in zip(shown, widths, table.align, strict=True)
+        )
+        lines += [f"  {text}".rstrip(), *(" " * before + more for more in last[1:])]
+        if not number:
+            lines.append("  " + "-" * min(before - 2 + widths[-1], WIDTH - 2))
+    return lines
+
+
+@functools.cache
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    kinds = {kind.__name__.lower(): kind for kind in (Words, Verbatim, Table, Figures, Light)}
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    for name, kind in kinds.items():
+        environment.tests[name] = lambda value, kind=kind: isinstance(value, kind)
+    environment.filters["breakable"] = _breakable
+    return environment.from_string(_HTML)
+
+
+def _breakable(cell: str) -> Any:
+    """Escaped; a line may break within the long names of measures and thresholds, but not within a date."""
+    from markupsafe import Markup, escape
+
+    text = re.sub(r"([_.])(?=[a-z])", r"\1<wbr>", str(escape(cell)))
+    return Markup(re.sub(r"\d{4}-\d\d-\d\d", r'<span class="day">\g<0></span>', text))
+
+
+_HTML: Final = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{{ page.title }}</title>
+<style>{{ css|safe }}</style>
+</head>
+<body>
+{% macro light(found) %}<span class="light {{ found.status }}">{{ found.word }}</span>{% endmacro %}
+<header>
+<h1>{{ page.title }}</h1>
+<p>{{ page.subtitle }}</p>
+</header>
+<main>
+{% if page.lights %}
+<dl class="lights">
+{% for name, found, sentence in page.lights %}
+<div><dt>{{ name }} {{ light(found) }}</dt><dd>{{ sentence }}</dd></div>
+{% endfor %}
+</dl>
+{% endif %}
+<nav>{% for section in page.sections %}<a href="#s{{ loop.index }}">{{ section.title }}</a>{% endfor %}</nav>
+{% for section in page.sections %}
+<section id="s{{ loop.index }}">
+<h2>{{ section.title }}</h2>
+{% for block in section.blocks if block.form != "text" %}
+{% if block is words and block.bullets %}
+<ul>
+{% for item in block["items"] %}
+<li>{{ item }}</li>
+{% endfor %}
+</ul>
+{% elif block is words %}
+{% for item in block["items"] %}
+<p>{{ item }}</p>
+{% endfor %}
+{% elif block is verbatim %}
+<pre class="verbatim">{{ block.text }}</pre>
+{% elif block is table %}
+<div class="scroll"><table>
+{% if block.caption %}
+<caption>{{ block.caption }}</caption>
+{% endif %}
+<thead><tr>{% for cell in block.head %}<th scope="col" class="{{ block.align[loop.index0] }}">{{ cell }}</th>
+{%- endfor %}</tr></thead>
+<tbody>
+{% for row in block.rows %}
+<tr>{% for cell in row %}<td class="{{ block.align[loop.index0] }}">
+{%- if cell is light %}{{ light(cell) }}{% else %}{{ cell|breakable }}{% endif %}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table></div>
+{% elif block is figures %}
+{% if block.key %}
+<ul class="key">{% for mark, words in block.key %}<li><i class="{{ mark }}"></i>{{ words }}</li>{% endfor %}</ul>
+{% endif %}
+<div class="figures{{ ' wide' if block.wide }}">
+{% for figure in block.figures %}
+<figure>
+<figcaption><b>{{ figure.title }}</b>{% if figure.status %} {{ light(figure.status) }}{% endif %}</figcaption>
+{% if figure.narrow %}
+<div class="broad">{{ figure.svg|safe }}</div><div class="narrow">{{ figure.narrow|safe }}</div>
+{% else %}
+{{ figure.svg|safe }}
+{% endif %}
+{% if figure.caption %}
+<p class="small">{{ figure.caption }}</p>
+{% endif %}
+</figure>
+{% endfor %}
+</div>
+{% endif %}
+{% endfor %}
+</section>
+{% endfor %}
+</main>
+<footer>
+{% for words in page.foot %}
+<p>{{ words }}</p>
+{% endfor %}
+</footer>
+</body>
+</html>
+"""
+
+# Okabe and Ito's colours, which people with any colour blindness tell apart; lighter ones on a dark ground. The steps
+# of --h0 … --h4 differ in lightness, so that they are told apart without any colour.
+_CSS: Final = """
+:root { --ground: #fff; --panel: #f6f7f9; --ink: #1a1c20; --soft: #5b616b; --line: #d5d9df; --blue: #0072b2;
+  --orange: #a85d00; --vermillion: #c24e00; --green: #00704f; --week: #e7edf5;
+  --h0: #eef3f7; --h1: #c3d9ea; --h2: #7fb2d8; --h3: #2f77b0; --h4: #0b3358; --mark: #d55e00; }
+@media (prefers-color-scheme: dark) { :root { --ground: #14161a; --panel: #1d2026; --ink: #e8eaee; --soft: #a2a9b4;
+  --line: #3a3f48; --blue: #56b4e9; --orange: #e69f00; --vermillion: #ff8a4c; --green: #4fd1a5; --week: #252c38;
+  --h0: #232a33; --h1: #2f4d68; --h2: #3f7fb0; --h3: #77b7e2; --h4: #dcefff; --mark: #ff8a4c; } }
+* { box-sizing: border-box; }
+html { scroll-padding-top: 1rem; }
+body { margin: 0 auto; max-width: 1240px; padding: 16px; background: var(--ground); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; overflow-wrap: break-word; }
+h1 { font-size: 1.7rem; margin: 0; line-height: 1.2; }
+h2 { font-size: 1.2rem; margin: 2rem 0 .6rem; padding-bottom: .2rem; border-bottom: 2px solid var(--line); }
+p, li { max-width: 80ch; }
+header p { margin: .2rem 0 1rem; color: var(--soft); max-width: none; }
+ul { padding-left: 1.3rem; }
+nav { display: flex; flex-wrap: wrap; gap: .3rem .9rem; font-size: .9rem; margin-top: 1rem; }
+a { color: var(--blue); }
+.small, footer p, .key, caption { font-size: .83rem; color: var(--soft); }
+.small { margin: .1rem 0 0; }
+footer { margin-top: 2.5rem; border-top: 2px solid var(--line); }
+footer p { max-width: none; margin: .4rem 0; }
+.lights { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: .7rem; margin: 0; }
+.lights div { background: var(--panel); border-radius: 6px; padding: .6rem .8rem; }
+.lights dt { font-weight: 600; text-transform: capitalize; }
+.lights dd { margin: .2rem 0 0; font-size: .87rem; color: var(--soft); }
+.light { display: inline-block; font-size: .78rem; font-weight: 600; white-space: nowrap; padding: 0 .45em;
+  border: 1.5px solid; border-radius: 9px; line-height: 1.45; text-transform: none; }
+.light.ok { color: var(--green); } .light.ok::before { content: "\\25cf\\a0"; }
+.light.partly { color: var(--blue); } .light.partly::before { content: "\\25d0\\a0"; }
+.light.unknown { color: var(--soft); border-style: dashed; } .light.unknown::before { content: "\\25cb\\a0"; }
+.light.fail { color: var(--ground); background: var(--vermillion); border-color: var(--vermillion); }
+.light.fail::before { content: "\\2715\\a0"; }
+.scroll { overflow-x: auto; margin: .6rem 0 1rem; }
+table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding-bottom: .3rem; }
+th, td { padding: .22rem .7rem .22rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-align: bottom; }
+.day { white-space: nowrap; }
+.r { text-align: right; white-space: nowrap; }
+.verbatim { white-space: pre-wrap; font: inherit; background: var(--panel); border-left: 4px solid var(--blue);
+  padding: .7rem 1rem; margin: 0; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 1.1rem 1.4rem; }
+.figures.wide { display: block; }
+figure { margin: 0; min-width: 0; }
+figcaption { font-size: .9rem; }
+svg { display: block; width: 100%; height: auto; font-family: inherit; }
+svg * { stroke-linejoin: round; stroke-linecap: butt; }
+.narrow { display: none; }
+@media (max-width: 640px) { .narrow { display: block; } .broad { display: none; } }
+.key { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: .2rem 0 .8rem; }
+.key i { display: inline-block; width: 1.3em; margin-right: .4em; vertical-align: middle; }
+.key .line { border-top: 2.5px solid var(--blue); } .key .limit { border-top: 2px dashed var(--vermillion); }
+.key .other { border-top: 2px dotted var(--soft); } .key .held { border-top: 2.5px solid var(--orange); }
+.key .dot, .key .cross, .key .ring { width: .7em; height: .7em; border-radius: 50%; }
+.key .cross { background: var(--vermillion); border-radius: 0; transform: rotate(45deg); }
+.key .ring { border: 1.5px solid var(--soft); }
+.key .band { height: .9em; background: var(--week); outline: 1px solid var(--line); }
+.key .h0, .key .h1, .key .h2, .key .h3, .key .h4 { height: .9em; outline: 1px solid var(--line); }
+.key .h0 { background: var(--h0); } .key .h1 { background: var(--h1); } .key .h2 { background: var(--h2); }
+.key .h3 { background: var(--h3); } .key .h4 { background: var(--h4); }
+.key .mark { height: .5em; width: .5em; border-radius: 50%; background: var(--mark); }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--ground); }
+td.l { min-width: 4.6em; }
+@media (max-width: 640px) { body { padding: 12px; } table { font-size: .76rem; } .r { white-space: normal; }
+  th, td { padding-right: .4rem; } td.l { min-width: 0; } td .light { white-space: normal; } }
+@media print { nav { display: none; } figure, tr { break-inside: avoid; } }
+"""

@@ -1,0 +1,600 @@
+"""Weekly review: what risk people read before they change a threshold, as a page.
+
+Belongs here: words, tables and figures of one week and the quarter up to it, and the rules of suggestions, as pure
+functions of facts. Does not belong here: reading (``steps.weekly``), measures, the form of a page (``page``).
+
+No suggestion is acted upon by code: thresholds belong to people.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from countersign.gate.state import BOOTSTRAP
+from countersign.model.measures import calibration_bins, equal_mass_edges
+from countersign.monitoring.replay import NOT_REPLAYED, replay_text
+from countersign.pages.page import (
+    Block,
+    Cell,
+    Figure,
+    Figures,
+    Light,
+    LightStatus,
+    Page,
+    Section,
+    Table,
+    Verbatim,
+    Words,
+)
+from countersign.pages.plots import Course, calibration_plot, course_plot, heat_map, rates_plot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from countersign.monitoring.alerts import Alert
+    from countersign.monitoring.replay import MeasureReplay, Replay
+    from countersign.thresholds import Thresholds
+
+QUARTER: Final = 63
+"""Sessions up to the last of the week that a review shows."""
+
+CALM_YEARS: Final = ("2004", "2005", "2006", "2012")
+"""Years in which nothing happened on the market that a threshold should have noticed (docs/false-alarms.md)."""
+
+LAYERS: Final = ("data", "drift", "model", "business")
+
+_UNITS: Final[Mapping[str, tuple[str, float]]] = {
+    "staleness_minutes": ("minutes", 1),
+    "arrival_minutes": ("minutes", 1),
+    "schema": ("columns that differ", 1),
+    "null_share": ("% of cells", 100),
+    "column_null_share": ("% of cells", 100),
+    "rejected_share": ("% of rows", 100),
+    "rows": ("rows", 1),
+    "symbols": ("symbols", 1),
+    "qlike_rise": ("times validation", 1),
+    "qlike": ("QLIKE", 1),
+    "volatility_mae_rise": ("times validation", 1),
+    "volatility_mae": ("% a day", 100),
+    "auc": ("AUC", 1),
+    "calibration_error": ("% points", 100),
+    "ece": ("% points", 100),
+    "ece_equal_width": ("% points", 100),
+    "brier": ("Brier loss", 1),
+    "approval_rate_vs_validation": ("% of scores", 100),
+    "approval_rate_vs_quarter": ("% of scores", 100),
+    "bad_rate_vs_validation": ("% of approved", 100),
+    "bad_rate_vs_quarter": ("% of approved", 100),
+}
+"""The axis of each measure, and what its values are multiplied by."""
+
+_BINS: Final = 5
+"""Bins of the calibration curve: a quarter of few symbols fills no more."""
+
+_ROWS: Final = 40
+"""Rows of a table before the rest is counted."""
+
+_POINTS: Final = 12
+"""Characters that stand for the quarter's course in the text form."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The model that made the scores of ``session``, the week's last; ``decision`` and ``since`` from the journal."""
+
+    session: str
+    sha256: str
+    decision: str
+    since: str
+    training: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class WeekFacts:
+    """All that a review is made from. Dates are ``YYYY-MM-DD``, those of tables datetime64.
+
+    ``sessions`` are those of the week, ``missing`` the ones of them that are not in the store, ``quarter`` all up to
+    its last. ``metrics``, ``drift``, ``scores``, ``outcomes`` and ``rejected`` are the tables of the quarter's sessions
+    one below the other; ``rejected`` has the ``session`` as well. ``judged_by`` has the thresholds' digest of each
+    session in the store; ``thresholds`` and ``thresholds_sha256`` are those of now. ``alerts`` are as the week left
+    them, ``needs`` what its last report says of a person.
+    """
+
+    week: str
+    calendar: str
+    sessions: tuple[str, ...]
+    missing: tuple[str, ...]
+    quarter: tuple[str, ...]
+    metrics: pd.DataFrame
+    drift: pd.DataFrame
+    scores: pd.DataFrame
+    outcomes: pd.DataFrame
+    rejected: pd.DataFrame
+    judged_by: Mapping[str, str]
+    standing: Standing
+    alerts: Sequence[Alert]
+    needs: Sequence[str]
+    reviews_due: Sequence[str]
+    thresholds: Thresholds
+    thresholds_sha256: str
+    replay: Replay
+    commentary: str | None
+
+
+def weekly_page(facts: WeekFacts) -> Page:
+    """The whole review. The same facts make the same page: no clock, no path of the machine."""
+    held = [s for s in facts.sessions if s not in facts.missing]
+    first, final = date.fromisoformat(facts.sessions[0]), date.fromisoformat(facts.sessions[-1])
+    return Page(
+        title=f"Weekly review {facts.week}",
+        subtitle=f"{first.day} {first:%B} {first.year} to {final.day} {final:%B} {final.year}, {facts.calendar}: "
+        f"{len(held)} of {len(facts.sessions)} sessions, and the quarter up to them ({_stretch(facts)})",
+        lights=[(layer, *_light(facts, layer)) for layer in LAYERS],
+        sections=[
+            Section("Waits for a person", _waits(facts)),
+            Section("Commentary", _commentary(facts)),
+            Section("Alerts of the quarter", _alerts(facts)),
+            *_measures(facts),
+            Section("PSI by subject over the quarter", _psi(facts)),
+            Section("Calibration of the quarter's matured outcomes", _calibration(facts)),
+            Section("Approved and held", _rates(facts)),
+            Section("Model standing", _standing(facts)),
+            Section("Rejected rows", _rejected(facts)),
+            Section("False alarms: the thresholds replayed over history", _replay(facts)),
+            Section("Suggestions", _suggestions(facts)),
+        ],
+        foot=_foot(facts),
+    )
+
+
+def suggestions(facts: WeekFacts) -> list[str]:
+    """What the rules of ``RULES`` say of the facts, each by the number of its rule."""
+    found = []
+    for m in facts.replay.measures:
+        often = {year: m.by_year[year] or 0 for year in CALM_YEARS if (m.by_year.get(year) or 0) > 1}
+        if often:
+            years = ", ".join(f"{count} times in {year}" for year, count in often.items())
+            limits = "; ".join(
+                f"{t.name} is {t.value:g}, with {len(m.alarms.stretches)} alarms in all; doubled it would have had "
+                f"{len(t.doubled.stretches)}, halved {len(t.halved.stretches)}"
+                for t in m.thresholds
+            )
+            found.append(f"Rule 1: look at what {m.measure} is judged by. It alarmed {years}. {limits}.")
+    found += [f"Rule 2: {sentence}." for sentence in facts.reviews_due]
+    if len(facts.judged_by) == QUARTER:
+        for measure, rows in facts.metrics.groupby("measure", sort=False):
+            if (rows["status"] == "insufficient").all():
+                found.append(
+                    f"Rule 3: decide whether {measure} can be judged here at all. It had too little evidence in every "
+                    f"session of the quarter; in the last: {rows['sentence'].iloc[-1]}."
+                )
+    return found
+
+
+RULES: Final = (
+    f"more than one alarm a year in a calm year ({', '.join(CALM_YEARS)}) under replay",
+    "a review of thresholds that was due at the end of the week",
+    f"a measure without sufficient evidence in every one of the quarter's {QUARTER} sessions",
+)
+"""When a suggestion is made."""
+
+
+def _stretch(facts: WeekFacts) -> str:
+    have, due = len(facts.judged_by), len(facts.quarter)
+    return f"{have} sessions" if have == due else f"{have} of {due} sessions in the store"
+
+
+def _light(facts: WeekFacts, layer: str) -> tuple[Light, str]:
+    """The layer as the last session of the week left it: failed where one measure did, ok where all passed."""
+    table = facts.drift if layer == "drift" else facts.metrics[facts.metrics["layer"] == layer]
+    week = table[table["date"] >= np.datetime64(facts.sessions[0])]
+    last = week[week["date"] == week["date"].max()]["status"]
+    passed, failed, unsure = (int((last == status).sum()) for status in ("pass", "fail", "insufficient"))
+    status: LightStatus = "fail" if failed else "ok" if passed and not unsure else "partly" if passed else "unknown"
+    what = "distributions as in training" if layer == "drift" else "measures as they should be"
+    said = f"At the week's end {passed} of {len(last)} {what}, {failed} failed, {unsure} without evidence."
+    days = week[week["status"] == "fail"]["date"].nunique()
+    if days:
+        said += f" Something failed in {days} of {week['date'].nunique()} sessions."
+    return Light(status, {"fail": "FAIL"}.get(status, status)), said
+
+
+def _waits(facts: WeekFacts) -> list[Block]:
+    waits = [
+        *(f"{session} is not in the store, or not whole: make run SESSION={session}." for session in facts.missing),
+        *facts.needs,
+        *(f"Thresholds of {sentence}." for sentence in facts.reviews_due),
+        *(
+            f"Alert since {a.first_session} ({a.layer}, {a.severity}): {a.sentence}."
+            for a in facts.alerts
+            if a.ended_session is None and not any(a.sentence[1:] in need for need in facts.needs)
+        ),
+    ]
+    return [Words(waits, bullets=True) if waits else Words(["Nothing at the end of this week."])]
+
+
+def _commentary(facts: WeekFacts) -> list[Block]:
+    if facts.commentary is None:
+        words = f"None has been written. To add one: write commentary/{facts.week}.md, then materialize weekly_review."
+        return [Words([words])]
+    return [Words(["A person's words, as they were written:"]), Verbatim(facts.commentary)]
+
+
+def _alerts(facts: WeekFacts) -> list[Block]:
+    since = facts.quarter[0]
+    shown = [a for a in facts.alerts if a.ended_session is None or a.ended_session >= since]
+    if not shown:
+        return [Words(["None was open in this quarter."])]
+    shown.sort(key=lambda a: (a.ended_session is not None, a.first_session, a.id))
+    rows: list[list[Cell]] = [
+        [
+            a.first_session,
+            a.id.partition("@")[0].partition(":")[2],
+            Light(
+                "fail" if a.ended_session is None else "ok", f"ended {a.ended_session}" if a.ended_session else "open"
+            ),
+            _number(a.value),
+            _number(a.threshold),
+        ]
+        for a in shown
+    ]
+    words = [f"{a.measure}, {a.first_session} to {a.last_session}: {a.sentence}." for a in shown[:_ROWS]]
+    lasting = sum(a.ended_session is None for a in shown)
+    return [
+        Words([f"{len(shown)} in all: {lasting} open at the end of the week, {len(shown) - lasting} ended by then."]),
+        Table(("since", "measure", "what became", "value", "limit"), rows[:_ROWS], "lllrr"),
+        *_more(len(shown)),
+        Words(["As of the last session that failed:"]),
+        Words(words, bullets=True),
+    ]
+
+
+def _measures(facts: WeekFacts) -> Iterator[Section]:
+    """A section a layer: figures of what has a value, and words on what has none; as text, a table."""
+    dates = facts.metrics["date"].to_numpy().astype("datetime64[D]").astype(str)
+    for layer in (name for name in LAYERS if name != "drift"):
+        own = facts.metrics["layer"] == layer
+        figures, unknown, rows = [], [], []
+        for measure in facts.metrics["measure"][own].unique():
+            mine = (own & (facts.metrics["measure"] == measure)).to_numpy()
+            table = facts.metrics[mine].set_axis(dates[mine]).reindex(facts.quarter)
+            course = Course(
+                sessions=facts.quarter,
+                value=table["value"].to_numpy(dtype=float),
+                threshold=table["threshold"].to_numpy(dtype=float),
+                reference=table["reference"].to_numpy(dtype=float),
+                failed=(table["status"] == "fail").to_numpy(),
+                judged=table["status"].isin(["pass", "fail"]).to_numpy(),
+            )
+            last = facts.metrics[mine].iloc[-1]
+            light = _status(last["status"])
+            unit, scale = _UNITS.get(measure, ("", 1))
+            if np.isnan(course.value).all():
+                unknown.append(f"{measure}: {last['sentence']}.")
+            else:
+                svg = course_plot(measure, course, facts.sessions, unit, scale)
+                figures.append(Figure(svg, measure, f"{last['sentence']}.", light))
+            rows.append([measure, light, _number(last["value"]), _number(last["threshold"]), _spark(course.value)])
+        blocks: list[Block] = [
+            Table(("measure", "status", "value", "limit", "the quarter"), rows, "llrrl", form="text")
+        ]
+        if figures:
+            blocks.append(Figures(figures, _COURSE_KEY))
+        if unknown:
+            blocks += [Words(["Without a value all quarter:"]), Words(unknown, bullets=True)]
+        yield Section(f"Measures: {layer}", blocks)
+
+
+_COURSE_KEY: Final = (
+    ("line", "the measure"),
+    ("limit", "its threshold"),
+    ("other", "what it is compared with: baseline, validation or what is usual"),
+    ("cross", "failed"),
+    ("ring", "too little evidence to judge"),
+    ("band", "the week under review"),
+)
+
+
+def _psi(facts: WeekFacts) -> list[Block]:
+    limit = facts.thresholds.drift.psi
+    dates = facts.drift["date"].to_numpy().astype("datetime64[D]").astype(str)
+    subjects = list(facts.drift["subject"].unique())
+    psi = np.full((len(subjects), len(facts.quarter)), np.nan)
+    failed = np.zeros(psi.shape, dtype=bool)
+    row = [subjects.index(subject) for subject in facts.drift["subject"]]
+    column = [facts.quarter.index(day) for day in dates]
+    psi[row, column] = facts.drift["psi"].to_numpy(dtype=float)
+    failed[row, column] = (facts.drift["status"] == "fail").to_numpy()
+    steps = np.where(np.isnan(psi), -1, np.digitize(psi, [limit * share for share in (0.5, 1, 2, 5)]))
+    maps = [heat_map(facts.quarter, subjects, steps, failed, width) for width in (15.0, 5.0)]
+    words = (
+        f"PSI against the training data over {facts.thresholds.drift.window_sessions} sessions. Over {limit:g} alone "
+        "is no drift: slow features pass that in most quarters. A dot says that effect, significance and persistence "
+        "came together."
+    )
+    last = facts.drift[facts.drift["date"] == facts.drift["date"].max()]
+    rows = [
+        [
+            r["subject"],
+            _number(r["psi"]),
+            _number(r["p_value"]),
+            _status(r["status"]),
+            _spark(psi[subjects.index(r["subject"])]),
+        ]
+        for r in last.sort_values("psi", ascending=False, kind="stable").to_dict(orient="records")
+    ]
+    key = [
+        ("h0", f"under {limit / 2:g}"),
+        ("h1", f"{limit / 2:g} to {limit:g}"),
+        ("h2", f"{limit:g} (threshold) to {2 * limit:g}"),
+        ("h3", f"{2 * limit:g} to {5 * limit:g}"),
+        ("h4", f"{5 * limit:g} and more"),
+        ("mark", "drifted"),
+    ]
+    return [
+        Words([words]),
+        Figures([Figure(maps[0], "PSI by session", narrow=maps[1])], key, wide=True),
+        Table(("subject", "PSI", "p", "status", "the quarter"), rows, "lrrll", form="text"),
+    ]
+
+
+def _calibration(facts: WeekFacts) -> list[Block]:
+    known = facts.outcomes[facts.outcomes["bad_week"].notna()]
+    least, effect = facts.thresholds.business.min_rows, facts.thresholds.business.design_effect
+    if len(known) < least:
+        return [Words([f"Insufficient evidence: {len(known)} outcomes matured in the quarter, {least} are needed."])]
+    said = known["bad_week_probability"].to_numpy(dtype=float)
+    bins = calibration_bins(known["bad_week"].to_numpy(dtype=float), said, equal_mass_edges(said, _BINS))
+    expected, share = bins.expected / bins.rows, bins.bad / bins.rows
+    low, high = wilson_interval(share, bins.rows / effect)
+    top = min(100.0, 10 * math.ceil(10 * max(high.max(), expected.max())))
+    svg = calibration_plot(100 * expected, 100 * share, 100 * low, 100 * high, top)
+    rows = [
+        [f"{e:.1%}", f"{s:.1%}", f"{a:.0%} to {b:.0%}", str(int(n)), str(int(k))]
+        for e, s, a, b, n, k in zip(expected, share, low, high, bins.rows, bins.bad, strict=True)
+    ]
+    words = (
+        f"{len(known)} outcomes in {len(bins.rows)} bins of equal mass. The bars are 95 % intervals (Wilson) for a "
+        f"{effect:g}th of the rows, since symbols move together and weeks overlap (business.design_effect). A model "
+        "that is right lies on the diagonal."
+    )
+    return [
+        Words([words]),
+        Figures(
+            [Figure(svg, "Said and came")],
+            [("line", "the bin's share of bad weeks, 95 % interval"), ("other", "a model that is right")],
+        ),
+        Table(("said", "came", "95 % interval", "scores", "bad"), rows, "rrlrr"),
+    ]
+
+
+def wilson_interval(share: np.ndarray, count: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a rate seen in ``count`` independent rows, which need be no whole number (Wilson 1927).
+
+    >>> [round(float(end), 4) for end in wilson_interval(np.float64(0.0), np.float64(10.0))]
+    [0.0, 0.2775]
+    """
+    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    middle = share + z2 / (2 * count)
+    spread = np.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2)))
+    return np.maximum((middle - spread) / (1 + z2 / count), 0.0), np.minimum((middle + spread) / (1 + z2 / count), 1.0)
+
+
+def _rates(facts: WeekFacts) -> list[Block]:
+    """By the week in which symbols were scored."""
+    scores, outcomes = facts.scores, facts.outcomes[facts.outcomes["bad_week"].notna()]
+    scored, came = _mondays(scores["date"]), _mondays(outcomes["scored"])
+    weeks = sorted({*_mondays(np.array(facts.quarter, dtype="datetime64[D]"))} | {*came})
+    approval: list[float] = []
+    bad: dict[str, list[float]] = {"approve": [], "hold": []}
+    rows: list[list[Cell]] = []
+    for week in weeks:
+        decided = (scores["decision"][scored == week] == "approve").to_numpy()
+        approval.append(100 * decided.mean() if len(decided) else np.nan)
+        cells = []
+        for decision, rates in bad.items():
+            ended = outcomes["bad_week"][(came == week) & (outcomes["decision"] == decision).to_numpy()].to_numpy()
+            rates.append(100 * ended.mean() if len(ended) else np.nan)
+            cells += [f"{int(ended.sum())} of {len(ended)}" if len(ended) else "–"]
+        rows.append([week, str(len(decided) or "–"), f"{decided.mean():.0%}" if len(decided) else "–", *cells])
+    validation = facts.standing.evaluation
+    level = {name: 100 * _float(validation[name]) for name in ("approval_rate", "bad_rate_approved", "bad_rate_held")}
+    labels = [f"{date.fromisoformat(week).day} {date.fromisoformat(week):%b}" for week in weeks]
+    figures = [
+        Figure(
+            rates_plot(
+                "approval", labels, [("blue", "o", np.array(approval), level["approval_rate"])], "% of scores approved"
+            ),
+            "Approval rate",
+        ),
+        Figure(
+            rates_plot(
+                "bad",
+                labels,
+                [
+                    ("blue", "o", np.array(bad["approve"]), level["bad_rate_approved"]),
+                    ("orange", "s", np.array(bad["hold"]), level["bad_rate_held"]),
+                ],
+                "% of weeks bad",
+            ),
+            "Bad rate of matured outcomes",
+        ),
+    ]
+    key = [
+        ("line", "approved (circles)"),
+        ("held", "held (squares)"),
+        ("other", "dotted, in the same colour: in the model's validation"),
+    ]
+    said = (
+        f"In validation {level['approval_rate']:.1f}% were approved; bad weeks were {level['bad_rate_approved']:.1f}% "
+        f"of the approved and {level['bad_rate_held']:.1f}% of the held. A week is that in which symbols were scored; "
+        "the table has the counts, since a rate of few outcomes says little."
+    )
+    return [
+        Words([said]),
+        Figures(figures, key),
+        Table(("week of", "scores", "approved", "bad of approved", "bad of held"), rows, "lrrrr"),
+    ]
+
+
+def _mondays(days: Any) -> np.ndarray:
+    """The Monday of each day's week, as text."""
+    found = np.asarray(days).astype("datetime64[D]")
+    # 1970-01-01 was a Thursday.
+    return (found - (found.astype(int) + 3) % 7).astype(str)
+
+
+def _standing(facts: WeekFacts) -> list[Block]:
+    s = facts.standing
+    word = (
+        "as the first model, without a signature: nobody has reviewed it"
+        if s.decision == BOOTSTRAP
+        else f"by decision {s.decision[:12]}"
+    )
+    said = [
+        f"{s.sha256[:12]} made the scores of {s.session}. It went into service on {s.since}, {word}.",
+        f"Trained on {s.training['first_session']} to {s.training['last_session']}, {s.training['rows']} rows of "
+        f"{len(s.training['symbols'])} symbols. Its walk-forward validation, {s.evaluation['first']} to "
+        f"{s.evaluation['last']}, beside the baseline; above zero the model leads:",
+    ]
+    rows = [
+        [
+            name,
+            *(_number(_float(m[key])) for key in ("model", "baseline", "naive")),
+            f"{_float(m['lead']):+.3f} [{_float(m['lead_low']):+.3f}, {_float(m['lead_high']):+.3f}]",
+        ]
+        for name, m in s.evaluation["table"].items()
+    ]
+    newest = facts.metrics[facts.metrics["date"] == facts.metrics["date"].max()]
+    now = newest[newest["measure"].isin(["qlike", "volatility_mae", "brier", "auc"])]
+    return [
+        Words(said),
+        Table(("measure", "model", "baseline", "naive", "lead [95 % interval]"), rows, "lrrrl"),
+        Words(["On the outcomes that matured since:"]),
+        Words([f"{sentence}." for sentence in now["sentence"]], bullets=True),
+    ]
+
+
+def _rejected(facts: WeekFacts) -> list[Block]:
+    week = facts.rejected[facts.rejected["session"] >= facts.sessions[0]]
+    counts = facts.rejected["rule"].value_counts()
+    quarter = ", ".join(f"{rule}: {count}" for rule, count in zip(counts.index, counts, strict=True))
+    words = f"{len(week)} in the week, {len(facts.rejected)} in the quarter{f' ({quarter})' if quarter else ''}."
+    if week.empty:
+        return [Words([words])]
+    rows = [
+        [r["session"], str(r["row"]), str(r["symbol"])[:20], r["rule"], r["reason"]]
+        for r in week.head(_ROWS).to_dict(orient="records")
+    ]
+    return [Words([words]), Table(("session", "row", "symbol", "rule", "reason"), rows, "lrlll"), *_more(len(week))]
+
+
+def _replay(facts: WeekFacts) -> list[Block]:
+    r = facts.replay
+    fired = [m for m in r.measures if any(len(a) for a in _stretches(m))]
+    quiet = [m.measure for m in r.measures if m not in fired and m.judged]
+    rows: list[list[Cell]] = []
+    for m in fired:
+        for t in m.thresholds:
+            alarms = (m.alarms, t.halved, t.doubled)
+            counts = [f"{len(a.stretches)} ({a.failing})" for a in alarms]
+            rows.append([m.measure, f"{t.name} = {t.value:g}", str(m.judged), *counts])
+    years = sorted({year for m in fired for year, count in m.by_year.items() if count is not None})
+    by_year: list[list[Cell]] = [[m.measure, *(_year(m, year) for year in years)] for m in fired if m.alarms.stretches]
+    said = (
+        f"The same code as the daily run over {r.first} to {r.last}, {r.sessions} sessions, with models as they would "
+        "have been trained (countersign replay). An alarm is a stretch of sessions that fail; in brackets the failing "
+        "sessions. Each threshold is halved and doubled alone."
+    )
+    blocks: list[Block] = [Words([said])]
+    if rows:
+        head = ("measure", "threshold", "judged", "as it is", "halved", "doubled")
+        blocks.append(Table(head, rows, "llrrrr", form="html"))
+    if by_year:
+        calm = [f"{year}{' calm' if year in CALM_YEARS else ''}" for year in years]
+        caption = "Alarms by the year they began in; marked: more than one in a calm year. Years left out: not judged."
+        blocks.append(Table(("measure", *calm), by_year, "l" + "r" * len(years), caption, form="html"))
+    if r.breaks and rows:
+        days = "; ".join(f"{day}: {what}" for day, what in r.breaks.items())
+        caption = f"Sessions from a known break to the first alarm; below 0 it had begun before. {days}."
+        delays = [[m.measure, *(str(m.alarms.delays[day]) for day in r.breaks)] for m in fired if m.alarms.stretches]
+        blocks.append(Table(("measure", *r.breaks), delays, "l" + "r" * len(r.breaks), caption, form="html"))
+    blocks.append(Verbatim(replay_text(r), form="text"))
+    others = [f"No alarm under any of these: {', '.join(quiet)}."] if quiet else []
+    others += [f"Not replayed: {', '.join(NOT_REPLAYED)} (history has no arrivals and no runs)."]
+    return [*blocks, Words(others, form="html")]
+
+
+def _stretches(m: MeasureReplay) -> list[tuple[tuple[str, str], ...]]:
+    return [a.stretches for a in (m.alarms, *(a for t in m.thresholds for a in (t.halved, t.doubled)))]
+
+
+def _year(m: MeasureReplay, year: str) -> Cell:
+    count = m.by_year.get(year)
+    if count is None:
+        return "–"
+    return Light("fail", str(count)) if year in CALM_YEARS and count > 1 else str(count)
+
+
+def _suggestions(facts: WeekFacts) -> list[Block]:
+    rules = "; ".join(f"({number}) {rule}" for number, rule in enumerate(RULES, start=1))
+    found = suggestions(facts)
+    return [
+        Words(
+            [
+                f"These are suggestions. Nothing has been changed, and no code acts upon them. They follow from the "
+                f"numbers above by these rules: {rules}."
+            ]
+        ),
+        Words([f"Suggestion. {text}" for text in found], bullets=True)
+        if found
+        else Words(["None of the rules applies this week."]),
+    ]
+
+
+def _foot(facts: WeekFacts) -> list[str]:
+    others = sum(digest != facts.thresholds_sha256 for digest in facts.judged_by.values())
+    said = f"Thresholds {facts.thresholds_sha256[:12]} (config/thresholds.yaml)."
+    if others:
+        said += (
+            f" {others} of the quarter's sessions were judged by others: what was drawn is what they were judged by."
+        )
+    return [
+        said,
+        "Made from the artifacts of these sessions, as of the last of them. How long runs take, and how many fail, "
+        "depends on when it is asked: see the checks of metrics in Dagster.",
+    ]
+
+
+def _status(status: str) -> Light:
+    lights: dict[str, LightStatus] = {"pass": "ok", "fail": "fail", "insufficient": "unknown"}
+    return Light(lights[status], status)
+
+
+def _more(count: int) -> list[Block]:
+    return [Words([f"and {count - _ROWS} more."])] if count > _ROWS else []
+
+
+def _spark(values: np.ndarray) -> str:
+    """The course as up to ``_POINTS`` blocks, each a mean, from the least value to the largest; a dot for none."""
+    known = values[~np.isnan(values)]
+    low, span = (known.min(), np.ptp(known)) if len(known) else (0.0, 0.0)
+    parts = [part[~np.isnan(part)] for part in np.array_split(values, min(_POINTS, len(values)))]
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * (p.mean() - low) / span) if span else 0] if len(p) else "·" for p in parts)
+
+
+def _number(value: float) -> str:
+    """Four digits; a dash for what is not known."""
+    return "–" if math.isnan(value) else f"{value:.4g}"
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,274 @@
+"""Step ``weekly_review``: a week and the quarter up to it, for people who may change a threshold afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from countersign.checks import CheckResult
+from countersign.errors import ArtifactError, SessionError
+from countersign.gate.state import state_of
+from countersign.model.registry import read_model
+from countersign.monitoring.alerts import Alert, alerts
+from countersign.monitoring.replay import replay_text
+from countersign.pages.page import WIDTH, page_html, page_text
+from countersign.pages.weekly import QUARTER, Standing, WeekFacts, weekly_page
+from countersign.project import Project
+from countersign.report import needs_a_person
+from countersign.steps.made import Made, Numbers
+from countersign.steps.metrics import MEASURES
+from countersign.steps.replay import replay_source
+from countersign.steps.reports import read_commentary
+from countersign.storage.codec import combined_digest
+from countersign.tables import DRIFT, METRICS, OUTCOMES, PRICES_REJECTED, SCORES, Column
+from countersign.thresholds import Thresholds, load_thresholds, reviews_due
+
+if TYPE_CHECKING:
+    from countersign.storage.journal import Journal
+
+ASSET = "weekly_review"
+
+_TABLES: dict[str, tuple[Column, ...]] = {
+    "metrics": METRICS,
+    "drift": DRIFT,
+    "scores": SCORES,
+    "outcomes": OUTCOMES,
+    "prices_rejected": PRICES_REJECTED,
+}
+
+
+def iso_week(monday: str) -> str:
+    """The week's name by ISO 8601.
+
+    >>> iso_week("2008-12-29")
+    '2009-W01'
+    """
+    year, week, _ = date.fromisoformat(monday).isocalendar()
+    return f"{year}-W{week:02}"
+
+
+def week_sessions(project: Project, monday: str) -> list[str]:
+    """The daily sessions of the week that begins on ``monday``, whether they have closed or not."""
+    sunday = (date.fromisoformat(monday) + timedelta(days=6)).isoformat()
+    first, last = max(monday, project.first_session), min(sunday, project.last_session or sunday)
+    return [s for s in project.calendar.between(first, last) if s not in project.missing_sessions]
+
+
+def due_week(project: Project, now: datetime) -> str | None:
+    """The Monday of the newest week whose sessions have all closed; None before the first, and for one without any."""
+    this = now.date() - timedelta(days=now.weekday())
+    for monday in (this.isoformat(), (this - timedelta(days=7)).isoformat()):
+        sessions = week_sessions(project, monday)
+        if not sessions or project.calendar.close(sessions[-1]) <= now:
+            return monday if sessions else None
+    return None
+
+
+def review_weeks(project: Project, mondays: Sequence[str], now: datetime) -> Iterator[Made]:
+    """``weekly_review``: a page and a text of each week. Nothing in them depends on when they are made.
+
+    Raises ``SessionError`` for a week without sessions or one that has not ended, ``ArtifactError`` where none of its
+    sessions is in the store.
+    """
+    for monday in mondays:
+        sessions = week_sessions(project, monday)
+        week = iso_week(monday)
+        if not sessions:
+            raise SessionError(
+                f"expected a session of {project.calendar.code} in the week of {monday} ({week}), found none: there is "
+                "nothing to review. Name another week"
+            )
+        close = project.calendar.close(sessions[-1])
+        if now < close:
+            raise SessionError(
+                f"expected a week that has ended; the last session of {monday} ({week}), {sessions[-1]}, closes at "
+                f"{close:%Y-%m-%d %H:%M} UTC. Review the week before, or wait"
+            )
+        facts, inputs = _facts(project, week, monday, sessions, now)
+        page = weekly_page(facts)
+        text, html = page_text(page), page_html(page)
+        shown = project.store.write_text(ASSET, week, text, inputs)
+        stored = project.store.write_text(ASSET, week, html, {**inputs, "text": shown.sha256}, "html")
+        numbers: Numbers = {
+            "sessions": len(sessions) - len(facts.missing),
+            "quarter_sessions": len(facts.judged_by),
+            "failed_measures": int((_last(facts.metrics)["status"] == "fail").sum()),
+            "insufficient_measures": int((_last(facts.metrics)["status"] == "insufficient").sum()),
+            "drifted": int((_last(facts.drift)["status"] == "fail").sum()),
+            "open_alerts": sum(alert.ended_session is None for alert in facts.alerts),
+            "rejected_rows": int((facts.rejected["session"] >= sessions[0]).sum()),
+            "page_bytes": len(html.encode()),
+            "text": shown.location,
+            "commentary": "none" if facts.commentary is None else str(project.commentary(week)),
+        }
+        verdicts = (sessions_reviewed(sessions, facts.missing), review_complete(text, facts.commentary))
+        yield Made(monday, stored, verdicts, numbers, f"```text\n{text}```")
+
+
+def sessions_reviewed(sessions: Sequence[str], missing: Sequence[str]) -> CheckResult:
+    """Every session of the week is in the review, with its scores, its monitoring and its report."""
+    held = len(sessions) - len(missing)
+    return CheckResult(
+        "sessions_reviewed",
+        "fail" if missing else "pass",
+        f"{held} of {len(sessions)} sessions of the week are in it"
+        + (f"; not {', '.join(missing)}: make run FROM={missing[0]} TO={missing[-1]}" if missing else ""),
+        numbers={"value": held, "threshold": len(sessions)},
+        layer="system",
+    )
+
+
+def review_complete(text: str, words: str | None) -> CheckResult:
+    """The text form names every measure, within 80 columns (a person's commentary aside)."""
+    own = text.replace(words, "") if words else text
+    missing = [measure for measure in MEASURES if measure not in own]
+    wide = sum(len(line) > WIDTH for line in own.splitlines())
+    return CheckResult(
+        "review_complete",
+        "fail" if missing or wide else "pass",
+        f"the review lacks {', '.join(missing) or 'nothing'} and has {wide} lines over {WIDTH} columns"
+        if missing or wide
+        else f"the review names all {len(MEASURES)} measures, in {own.count(chr(10))} lines of at most {WIDTH} columns",
+        numbers={"missing_measures": len(missing), "wide_lines": wide},
+        layer="system",
+    )
+
+
+@dataclass
+class _Quarter:
+    """The tables of the sessions that are in the store, one below the other, and the digest of each."""
+
+    present: list[str]
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    judged_by: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+
+
+def _read(project: Project, sessions: Sequence[str]) -> _Quarter:
+    store = project.store
+    quarter = _Quarter([s for s in sessions if store.has("report", s, "txt") and all(store.has(n, s) for n in _TABLES)])
+    for name, columns in _TABLES.items():
+        tables = [store.read_table(name, session, columns) for session in quarter.present]
+        frames = [table.frame.assign(session=s) for s, table in zip(quarter.present, tables, strict=True)]
+        quarter.frames[name] = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        quarter.digests[name] = combined_digest([table.stored.sha256 for table in tables])
+        for session, table in zip(quarter.present, tables, strict=True):
+            if name == "metrics":
+                quarter.judged_by[session] = table.stored.inputs["thresholds"]
+            if name == "scores":
+                quarter.models[session] = table.stored.inputs["model"]
+    return quarter
+
+
+def _facts(
+    project: Project, week: str, monday: str, sessions: list[str], now: datetime
+) -> tuple[WeekFacts, dict[str, str]]:
+    """All that the review is made from, and the digest of each part."""
+    thresholds, digest = load_thresholds(project.home)
+    due = [
+        s
+        for s in project.calendar.lookback(sessions[-1], QUARTER)
+        if s >= project.first_session and s not in project.missing_sessions
+    ]
+    quarter = _read(project, due)
+    missing = tuple(s for s in sessions if s not in quarter.present)
+    if len(missing) == len(sessions):
+        raise ArtifactError(
+            f"expected at least one session of {monday} ({week}) in the store, whole with its report; found none of "
+            f"{', '.join(sessions)}. Run them: make run FROM={sessions[0]} TO={sessions[-1]}"
+        )
+    last = quarter.present[-1]
+    report, stored = project.store.read_text("report", last)
+    words = read_commentary(project, week)
+    standing, waiting = _standing(project, last, quarter.models[last])
+    sunday = date.fromisoformat(monday) + timedelta(days=6)
+    left = _alerts_until(project.alerts, sunday)
+    replay = replay_source(project, None, sessions[-1], now)
+    facts = WeekFacts(
+        week=week,
+        calendar=project.calendar.code,
+        sessions=tuple(sessions),
+        missing=missing,
+        quarter=tuple(due),
+        metrics=quarter.frames["metrics"],
+        drift=quarter.frames["drift"],
+        scores=quarter.frames["scores"],
+        outcomes=quarter.frames["outcomes"],
+        rejected=quarter.frames["prices_rejected"],
+        judged_by=quarter.judged_by,
+        standing=standing,
+        alerts=left,
+        needs=[*waiting, *needs_a_person(report)],
+        reviews_due=reviews_due(thresholds, _as_known(thresholds, sunday)),
+        thresholds=thresholds,
+        thresholds_sha256=digest,
+        replay=replay,
+        commentary=words,
+    )
+    inputs = {
+        **quarter.digests,
+        "report": stored.sha256,
+        "thresholds": digest,
+        "model": standing.sha256,
+        "journal": _digest(f"{standing.since} {standing.decision} {waiting}"),
+        "alerts": _digest(repr(left)),
+        "replay": _digest(replay_text(replay)),
+        **({} if words is None else {"commentary": _digest(words)}),
+    }
+    return facts, inputs
+
+
+def _standing(project: Project, session: str, sha256: str) -> tuple[Standing, list[str]]:
+    """The model that scored ``session``, and a sentence on a candidate that waits for a signature."""
+    document, state = read_model(project.store, sha256).document, state_of(project.journal.read())
+    deployed = [deployment for deployment in state.deployments if deployment.model == sha256]
+    if not deployed:
+        raise ArtifactError(
+            f"expected the journal to say when {sha256[:12]}, which made the scores of {session}, went into service; "
+            f"found nothing. Score the session again: make run SESSION={session}"
+        )
+    standing = Standing(
+        session=session,
+        sha256=sha256,
+        decision=deployed[-1].decision,
+        since=f"{deployed[-1].at:%Y-%m-%d %H:%M} UTC",
+        training=document["training"],
+        evaluation=document["evaluation"],
+    )
+    request = state.open_request
+    if request is None:
+        return standing, []
+    return standing, [
+        f"{request.id}: the candidate {request.candidate[:12]} has waited for a signature since {request.at:%Y-%m-%d} "
+        "(countersign review)."
+    ]
+
+
+def _alerts_until(log: Journal, sunday: date) -> list[Alert]:
+    """Alerts as the week left them, whatever came later; not those on reviews, or a page would speak of itself."""
+    lines = [
+        line
+        for line in log.read()
+        if line.get("session", "") <= sunday.isoformat() and not line.get("key", "").startswith(f"{ASSET}:")
+    ]
+    return alerts(lines)
+
+
+def _as_known(thresholds: Thresholds, sunday: date) -> date:
+    """The week's end, or the newest review of thresholds, where that came later: it is none of the future."""
+    return max(sunday, *(getattr(thresholds, name).reviewed for name in type(thresholds).model_fields))
+
+
+def _last(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the newest session."""
+    return table[table["date"] == table["date"].max()]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
