@@ -44,6 +44,8 @@ class ReportFacts:
     matured: Matured | None
     metrics: pd.DataFrame
     drift: pd.DataFrame
+    system: tuple[str, ...] | None
+    """Alerts on runs, sensors and channels that are open, one sentence each; None where their log cannot be read."""
     model_sha256: str
     champion_sha256: str
     standing: str
@@ -130,6 +132,7 @@ def _needs_a_person(facts: ReportFacts) -> list[str]:
     if len(fallen):
         reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
         found.append(f"{_names(fallen['symbol'].tolist())} scored by the baseline ({'; '.join(reasons)}).")
+    found += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in facts.system or ()]
     return [*found, *facts.gate_needs]
 
 
@@ -197,8 +200,19 @@ def _monitoring(facts: ReportFacts) -> list[str]:
         said = f"{passed} of {len(status)} {what}"
         said += f", {failed} {'drifted' if drift else 'failed'}" if failed else ""
         said += f", {unsure} without evidence" if unsure else ""
-        lines += textwrap.wrap(said, WIDTH, initial_indent=f"  {layer:<9} {light:<8} ", subsequent_indent=" " * 21)
+        lines += _layer(layer, light, said)
+    # No alert is no proof: where no daemon watches, runs and sensors are silent.
+    if facts.system is None:
+        lines += _layer("system", "unknown", "alerts.jsonl cannot be read: countersign status says where it is broken")
+    elif facts.system:
+        lines += _layer("system", "FAIL", f"{len(facts.system)} open on runs, sensors and channels")
+    else:
+        lines += _layer("system", "no alert", "is open on runs, sensors and channels")
     return lines
+
+
+def _layer(name: str, light: str, said: str) -> list[str]:
+    return textwrap.wrap(said, WIDTH, initial_indent=f"  {name:<9} {light:<8} ", subsequent_indent=" " * 21)
 
 
 def _model(facts: ReportFacts) -> list[str]:

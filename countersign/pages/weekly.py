@@ -137,7 +137,7 @@ def weekly_page(facts: WeekFacts) -> Page:
         title=f"Weekly review {facts.week}",
         subtitle=f"{first.day} {first:%B} {first.year} to {final.day} {final:%B} {final.year}, {facts.calendar}: "
         f"{len(held)} of {len(facts.sessions)} sessions, and the quarter up to them ({_stretch(facts)})",
-        lights=[(layer, *_light(facts, layer)) for layer in LAYERS],
+        lights=[*((layer, *_light(facts, layer)) for layer in LAYERS), ("system", *_system_light(facts))],
         sections=[
             Section("Waits for a person", _waits(facts)),
             Section("Commentary", _commentary(facts)),
@@ -205,6 +205,15 @@ def _light(facts: WeekFacts, layer: str) -> tuple[Light, str]:
     if days:
         said += f" Something failed in {days} of {week['date'].nunique()} sessions."
     return Light(status, {"fail": "FAIL"}.get(status, status)), said
+
+
+def _system_light(facts: WeekFacts) -> tuple[Light, str]:
+    """Runs, sensors and channels, which no artifact has: by the alerts on them."""
+    system = [alert for alert in facts.alerts if alert.layer == "system"]
+    still = [alert for alert in system if alert.ended_session is None]
+    said = f"Runs, sensors and channels: {len(still)} of {len(system)} alerts of the quarter are open."
+    # No alert is no proof: where no daemon watches, runs and sensors are silent.
+    return (Light("fail", "FAIL") if still else Light("unknown", "no alert")), said
 
 
 def _waits(facts: WeekFacts) -> list[Block]:
