@@ -71,9 +71,7 @@ def deploy_first(
         reached("model: before journal")
         # Without the nonce, two projects that begin alike in the same second would have the same name.
         nonce = secrets.token_hex(16)
-        journal.append(
-            "deployed", now, head(lines), model=sha256, decision=BOOTSTRAP, inputs=dict(inputs), nonce=nonce
-        )
+        journal.append("deployed", now, head(lines), model=sha256, decision=BOOTSTRAP, inputs=dict(inputs), nonce=nonce)
     reached("model: before publishing")
     return store.copy_document(f"models/{sha256}/model", "model", sha256), current is None
 

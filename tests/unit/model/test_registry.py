@@ -124,9 +124,7 @@ def test_a_champion_that_was_replaced_by_another_whole_model_is_refused(
     intruder = store.write_addressed("models", "model", other(body), INPUTS)
     deployed = Path(store.root) / "models" / stored.sha256 / "model.json"
     deployed.write_bytes(Path(intruder.location).read_bytes())
-    with pytest.raises(
-        ModelError, match=f"expected the model {stored.sha256[:12]} .*found {intruder.sha256[:12]}"
-    ):
+    with pytest.raises(ModelError, match=f"expected the model {stored.sha256[:12]} .*found {intruder.sha256[:12]}"):
         load_champion(store, journal, SIGNERS)
 
 
