@@ -35,7 +35,7 @@ def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | Non
         project.calendar, project.first_session, project.last_session, project.missing_sessions
     )
     by_session = [
-        asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=sessions))
+        asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=sessions, tags={"daily": ""}))
         for asset in (prices_raw, prices_clean, features, scores, outcomes, drift, metrics, report)
     ]
     weeks = week_partitions(project.calendar, project.first_session, project.last_session)

@@ -126,6 +126,37 @@ def calibration_plot(expected: np.ndarray, share: np.ndarray, low: np.ndarray, h
     return _svg("calibration", "Calibration: said probability and share of bad weeks", draw, 5.0, 3.4)
 
 
+def lead_plot(name: str, sessions: Sequence[str], champion: np.ndarray, baseline: np.ndarray, label: str) -> str:
+    """How far ahead of each rival, by session; 0 is level."""
+
+    def draw(axes: Axes) -> None:
+        x = np.arange(len(sessions))
+        axes.axhline(0, color=_COLOURS["line"], lw=1.2)
+        axes.plot(x, baseline, color=_COLOURS["soft"], lw=1.3, ls=":")
+        axes.plot(x, champion, color=_COLOURS["blue"], lw=1.8, marker="o" if len(x) == 1 else "")
+        axes.set_xlim(-0.5, max(len(sessions), 1) - 0.5)
+        _dates(axes, sessions)
+        axes.set_ylabel(label)
+
+    return _svg(f"lead-{name}", f"{name}: how far the candidate is ahead, by session", draw, 5.0, 2.6)
+
+
+def change_plot(names: Sequence[str], before: np.ndarray, after: np.ndarray) -> str:
+    """Coefficients (rows) before, a ring, and after, a dot."""
+
+    def draw(axes: Axes) -> None:
+        y = np.arange(len(names))
+        axes.axvline(0, color=_COLOURS["line"], lw=1.2)
+        axes.hlines(y, before, after, color=_COLOURS["soft"], lw=1.3)
+        axes.plot(before, y, "o", mfc=_COLOURS["ground"], mec=_COLOURS["soft"], ms=6, mew=1.4)
+        axes.plot(after, y, "o", color=_COLOURS["blue"], ms=6)
+        axes.set_yticks(y, names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel("coefficient for one standard deviation")
+
+    return _svg("changes", "Coefficients of champion and candidate", draw, 5.0, 0.9 + 0.26 * len(names))
+
+
 def rates_plot(
     name: str, weeks: Sequence[str], series: Sequence[tuple[str, str, np.ndarray, float]], label: str
 ) -> str:

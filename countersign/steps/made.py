@@ -25,4 +25,4 @@ class Made:
 
 def again(asset: str, session: str) -> str:
     """The command that makes an artifact, and all that follows from it, anew."""
-    return f"Run it again: dagster asset materialize -m definitions --select '{asset}*' --partition {session}"
+    return f"Run it again: dagster asset materialize -m definitions --select 'key:{asset}+ and tag:daily' --partition {session}"

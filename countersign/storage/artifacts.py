@@ -135,7 +135,7 @@ class ArtifactStore:
         return found, self._stored(path, header, "json", digest)
 
     def write_text(
-        self, name: str, partition: str, text: str, inputs: Mapping[str, str], form: TextFormat = "txt"
+        self, name: str, partition: str | None, text: str, inputs: Mapping[str, str], form: TextFormat = "txt"
     ) -> Stored:
         """Store a plain text, or an HTML page."""
         header = Header(name, partition, inputs, text.count("\n"))
