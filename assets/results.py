@@ -76,6 +76,8 @@ def record(context: dg.AssetExecutionContext, project: ProjectResource, clock: C
     except Exception as error:
         for one in done:
             _log_partition(context, one, started, clock.now())
+        if done:
+            _note(context, opened, asset, [(one.session, result) for one in done for result in one.checks], started)
         if isinstance(error, RefusedError):
             # A step takes sessions in order, so the refused one comes after those that were stored. Verdicts on an
             # input belong to the asset that made it: the message alone tells of them.
@@ -130,7 +132,7 @@ def _note(
     """Put verdicts on record in ``alerts.jsonl``. A broken log stops no session; the alert sensor fails on it, too."""
     try:
         note_checks(project, asset, judged, now)
-    except JournalError as error:
+    except (JournalError, OSError) as error:
         context.log.error(f"{asset}: no alert could be put on record: {error}")
 
 

@@ -71,7 +71,7 @@ def materialize(home: Path, dagster: Path, *options: str, module: str = "definit
     ``dagster`` is the instance's folder; ``module``, found from ``folder``, holds the definitions.
     """
     run_process(
-        [tool("dagster"), "asset", "materialize", "-m", module, "--select", "prices_raw*", *options],
+        [tool("dagster"), "asset", "materialize", "-m", module, "--select", "key:prices_raw+ and tag:daily", *options],
         folder,
         DAGSTER_HOME=str(dagster),
         COUNTERSIGN_HOME=str(home),

@@ -1,6 +1,7 @@
 """Command line: a door into the domain. Needs no Dagster instance.
 
-Belongs here: arguments, words, exit codes. Does not belong here: anything that a test could want without a shell.
+Belongs here: arguments, words, exit codes; the clock and the environment, which are read nowhere else in the domain.
+Does not belong here: anything that a test could want without a shell, commands of the gate (``cli_gate``).
 Heavy imports stand in the commands that use them, so that ``--help`` answers at once.
 """
 
@@ -10,12 +11,12 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from countersign.project import Project
+from countersign import cli_gate
+from countersign.cli_terminal import Terminal, as_text
 
 
 class _Group(click.Group):
@@ -41,27 +42,31 @@ class _Group(click.Group):
 @click.pass_context
 def main(context: click.Context, home: Path | None) -> None:
     """Countersign: a daily risk model on market prices that only a person can replace."""
-    context.obj = (home or Path(os.environ.get("COUNTERSIGN_HOME") or Path.cwd())).resolve()
+    key = os.environ.get("COUNTERSIGN_KEY")
+    context.obj = Terminal(
+        home=(home or Path(os.environ.get("COUNTERSIGN_HOME") or Path.cwd())).resolve(),
+        clock=lambda: datetime.now(UTC),
+        key=Path(key) if key else None,
+        keys=Path("~/.ssh").expanduser(),
+    )
 
 
-def _open(home: Path) -> Project:
-    from countersign.project import open_project
-
-    return open_project(home, datetime.now(UTC).date())
+for command in cli_gate.COMMANDS:
+    main.add_command(command)
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def status(home: Path, as_json: bool) -> None:
+def status(terminal: Terminal, as_json: bool) -> None:
     """Show the model in service, the last session, and what waits for a person.
 
     Example: countersign status
     """
     from countersign.status import project_status, status_text
 
-    found = project_status(_open(home), datetime.now(UTC))
-    click.echo(_json(found) if as_json else status_text(found))
+    found = project_status(terminal.open_project(), terminal.clock())
+    click.echo(as_text(found) if as_json else status_text(found))
 
 
 _DATE = click.DateTime(["%Y-%m-%d"])
@@ -72,7 +77,7 @@ _DATE = click.DateTime(["%Y-%m-%d"])
 @click.option("--to", "last", type=_DATE, help="Last date of the data. Default: all that the source has.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def evaluate(home: Path, first: datetime | None, last: datetime | None, as_json: bool) -> None:
+def evaluate(terminal: Terminal, first: datetime | None, last: datetime | None, as_json: bool) -> None:
     """Measure the model walk-forward on the source's prices, beside the baseline and the naive forecast.
 
     Trains on everything before each fold, scores the fold, goes on. Nothing is stored and no model changes.
@@ -82,13 +87,13 @@ def evaluate(home: Path, first: datetime | None, last: datetime | None, as_json:
     from countersign.model.evaluation import evaluation_text
     from countersign.steps.model import evaluate_source
 
-    project = _open(home)
+    project = terminal.open_project()
     start, end = (f"{day:%Y-%m-%d}" if day else None for day in (first, last))
     with click.progressbar(length=1000, label="Training", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         found = evaluate_source(
-            project, start, end, datetime.now(UTC), lambda done, of: bar.update(round(1000 * done / of) - bar.pos)
+            project, start, end, terminal.clock(), lambda done, of: bar.update(round(1000 * done / of) - bar.pos)
         )
-    click.echo(_json(found.as_dict()) if as_json else evaluation_text(found))
+    click.echo(as_text(found.as_dict()) if as_json else evaluation_text(found))
 
 
 @main.command()
@@ -96,7 +101,7 @@ def evaluate(home: Path, first: datetime | None, last: datetime | None, as_json:
 @click.option("--to", "last", type=_DATE, help="Last date that is judged. Default: all that the source has.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the dates of every alarm.")
 @click.pass_obj
-def replay(home: Path, first: datetime | None, last: datetime | None, as_json: bool) -> None:
+def replay(terminal: Terminal, first: datetime | None, last: datetime | None, as_json: bool) -> None:
     """Run monitoring over history: how often each threshold alarms, and would if it were halved or doubled.
 
     Forecasts are walk-forward; validation and drift references are those that each year would have begun with.
@@ -107,13 +112,13 @@ def replay(home: Path, first: datetime | None, last: datetime | None, as_json: b
     from countersign.monitoring.replay import replay_dict, replay_text
     from countersign.steps.replay import replay_source
 
-    project = _open(home)
+    project = terminal.open_project()
     start, end = (f"{day:%Y-%m-%d}" if day else None for day in (first, last))
     with click.progressbar(length=1000, label="Replaying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         found = replay_source(
-            project, start, end, datetime.now(UTC), lambda done: bar.update(round(1000 * done) - bar.pos)
+            project, start, end, terminal.clock(), lambda done: bar.update(round(1000 * done) - bar.pos)
         )
-    click.echo(_json(replay_dict(found)) if as_json else replay_text(found))
+    click.echo(as_text(replay_dict(found)) if as_json else replay_text(found))
 
 
 @main.group()
@@ -124,7 +129,7 @@ def thresholds() -> None:
 @thresholds.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def check(home: Path, as_json: bool) -> None:
+def check(terminal: Terminal, as_json: bool) -> None:
     """Validate config/thresholds.yaml; show each threshold with its owner and the date of its review.
 
     Exit code 2 and one message where the file cannot be used. A review that is due is said and is no error.
@@ -134,11 +139,5 @@ def check(home: Path, as_json: bool) -> None:
     from countersign.thresholds import load_thresholds, thresholds_dict, thresholds_text
 
     # The day where the person is, who writes the date of the review.
-    found, today = load_thresholds(home), datetime.now(UTC).astimezone().date()
-    click.echo(_json(thresholds_dict(*found, today)) if as_json else thresholds_text(*found, today))
-
-
-def _json(value: Any) -> str:
-    from countersign.storage.codec import json_bytes
-
-    return json_bytes(value).decode()
+    found, today = load_thresholds(terminal.home), terminal.clock().astimezone().date()
+    click.echo(as_text(thresholds_dict(*found, today)) if as_json else thresholds_text(*found, today))

@@ -110,8 +110,14 @@ class PushConfig(Section):
     @field_validator("gateway")
     @classmethod
     def _holds_no_secret(cls, gateway: str) -> str:
-        if "@" in urlsplit(gateway).netloc:
+        parts = urlsplit(gateway)
+        if "@" in parts.netloc:
             raise ValueError("push.gateway: expected a URL without user or password: it is shown in error messages")
+        try:
+            # Raises where the port is none.
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(f"push.gateway: expected http://host:port, found another form: {error}") from error
         return gateway
 
 

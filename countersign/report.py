@@ -44,8 +44,6 @@ class ReportFacts:
     matured: Matured | None
     metrics: pd.DataFrame
     drift: pd.DataFrame
-    system: tuple[str, ...] | None
-    """Alerts on runs, sensors and channels that are open, one sentence each; None where their log cannot be read."""
     model_sha256: str
     champion_sha256: str
     standing: str
@@ -132,7 +130,6 @@ def _needs_a_person(facts: ReportFacts) -> list[str]:
     if len(fallen):
         reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
         found.append(f"{_names(fallen['symbol'].tolist())} scored by the baseline ({'; '.join(reasons)}).")
-    found += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in facts.system or ()]
     return [*found, *facts.gate_needs]
 
 
@@ -201,13 +198,8 @@ def _monitoring(facts: ReportFacts) -> list[str]:
         said += f", {failed} {'drifted' if drift else 'failed'}" if failed else ""
         said += f", {unsure} without evidence" if unsure else ""
         lines += _layer(layer, light, said)
-    # No alert is no proof: where no daemon watches, runs and sensors are silent.
-    if facts.system is None:
-        lines += _layer("system", "unknown", "alerts.jsonl cannot be read: countersign status says where it is broken")
-    elif facts.system:
-        lines += _layer("system", "FAIL", f"{len(facts.system)} open on runs, sensors and channels")
-    else:
-        lines += _layer("system", "no alert", "is open on runs, sensors and channels")
+    # Runs and sensors are of the day on which they are asked about; the report, of its session.
+    lines += _layer("system", "see", "countersign status: alerts on runs, sensors and channels are of today")
     return lines
 
 

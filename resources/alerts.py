@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import dagster as dg
 
-from countersign.delivery import Channel, channels, ping
+from countersign.delivery import DEADLINE_SECONDS, Channel, channels, ping, within
 
 
 class AlertResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic in a value that we do not hand out
@@ -21,6 +23,9 @@ class AlertResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gener
 
     def ping(self) -> bool:
         """Ask for the heartbeat URL; False where there is none. Raises ``DeliveryError``."""
-        if self.heartbeat:
-            ping(self.heartbeat)
-        return bool(self.heartbeat)
+        if not self.heartbeat:
+            return False
+        (error,) = within(DEADLINE_SECONDS, [partial(ping, self.heartbeat)])
+        if error:
+            raise error
+        return True

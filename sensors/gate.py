@@ -6,7 +6,7 @@ Belongs here: launching, once, what the journal says is to be done. Does not bel
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import dagster as dg
@@ -21,14 +21,12 @@ from sensors.jobs import deploy_job, retrain_job
 TAG: Final = "countersign/journal"
 """Run tag: the line of the journal that a run was launched for."""
 
-_UNDER_WAY: Final = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+_QUEUED: Final = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
+_STARTED: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _LONGEST_WAIT: Final = timedelta(hours=1)
+_LONGEST_RETRAIN: Final = timedelta(hours=1)
+_LONGEST_DEPLOYMENT: Final = timedelta(minutes=5)
+"""After which a run that has not ended is taken for dead: Dagster finds out about a killed process much later."""
 
 
 @dg.sensor(
@@ -54,7 +52,7 @@ def drift_sensor(
         return dg.SkipReason(f"nothing can be said of drift: {error}")
     if retrain is None:
         return dg.SkipReason(decision.reason)
-    if wait := _wait(context.instance, retrain.id):
+    if wait := _wait(context.instance, retrain_job.name, retrain.id, _LONGEST_RETRAIN):
         return dg.SkipReason(f"{wait}; asked for because: {retrain.reason}")
     tags = {TAG: retrain.id, "countersign/cause": retrain.cause}
     return dg.RunRequest(run_key=None, tags=tags)
@@ -82,23 +80,30 @@ def sign_off_sensor(
         waiting = state.open_request
         said = [*added, f"{waiting.id} waits for a signature" if waiting else "nothing waits for a decision"]
         return dg.SkipReason("; ".join(said))
-    if wait := _wait(context.instance, found.decision):
-        return dg.SkipReason(f"{wait}: {found.why}")
+    if wait := _wait(context.instance, deploy_job.name, found.decision, _LONGEST_DEPLOYMENT):
+        return dg.SkipReason("; ".join([*added, f"{wait}: {found.why}"]))
     tags = {TAG: found.decision, **({"countersign/request": found.request} if found.request else {})}
     return dg.RunRequest(run_key=None, tags=tags)
 
 
-def _wait(instance: dg.DagsterInstance, line: str) -> str:
-    """Why the run for ``line`` is not to be launched now: one is under way, or the last failures are too fresh.
+def _wait(instance: dg.DagsterInstance, job: str, line: str, longest: timedelta) -> str:
+    """Why a run of ``job`` for ``line`` is not to be launched now: one is under way, or the last one is too fresh.
 
     Dagster's records only pace what the journal demands: without them it would be launched at once.
     """
-    if instance.get_runs_count(dg.RunsFilter(tags={TAG: line}, statuses=_UNDER_WAY)):
-        return "its run is under way"
-    failed = instance.get_run_records(dg.RunsFilter(tags={TAG: line}, statuses=[dg.DagsterRunStatus.FAILURE]), limit=7)
-    if not failed:
+    # By the clock that Dagster's records have; and whoever launched it, since a person's run has no tag.
+    now = datetime.now(UTC)
+    queued = instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=_QUEUED))
+    started = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_STARTED))
+    if queued or any(now - _start(record) < longest for record in started):
+        return f"a run of {job} is under way"
+    ended = instance.get_run_records(dg.RunsFilter(tags={TAG: line}), limit=7)
+    if not ended:
         return ""
-    # 1, 2, 4 … minutes after it failed, by the clock that Dagster's records have.
-    wait = min(timedelta(minutes=2.0 ** (len(failed) - 1)), _LONGEST_WAIT)
-    since = datetime.now(failed[0].create_timestamp.tzinfo) - failed[0].create_timestamp
-    return f"its run failed {len(failed)} times and is launched again in a while" if since < wait else ""
+    # 1, 2, 4 … minutes after the last one began; that the journal still asks says that it came to nothing.
+    again = _start(ended[0]) + min(timedelta(minutes=2.0 ** (len(ended) - 1)), _LONGEST_WAIT)
+    return f"{len(ended)} run(s) for it came to nothing, the next one is at {again:%H:%M:%S} UTC" if now < again else ""
+
+
+def _start(record: dg.RunRecord) -> datetime:
+    return datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp

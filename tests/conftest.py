@@ -16,6 +16,7 @@ import pytest
 from countersign.project import Project, open_project
 from countersign.steps.model import train_first_model
 from countersign.steps.prices import load_history
+from tests.desk import NOON, PEOPLE, QUICK, Desk, configure, let_sign, make_keys
 
 ROOT = Path(__file__).parent.parent
 
@@ -65,6 +66,26 @@ def home(bootstrapped_home: Path, tmp_path: Path) -> Path:
 def project(home: Path) -> Project:
     """The project in ``home``, opened."""
     return open_project(home, date(2013, 3, 4))
+
+
+@pytest.fixture(scope="session")
+def first_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A small project, its first model in service, and three signers. Read only: ``desk`` is a copy."""
+    if not shutil.which("ssh-keygen"):
+        pytest.skip("ssh-keygen is not installed (Debian: openssh-client)")
+    home = make_home(tmp_path_factory.mktemp("desk") / "home")
+    configure(home, *QUICK)
+    made = Desk(home, make_keys(tmp_path_factory.mktemp("desk-keys")))
+    let_sign(home, made.keys, *PEOPLE)
+    load_history(made.project, NOON)
+    train_first_model(made.project, NOON)
+    return made
+
+
+@pytest.fixture
+def desk(first_desk: Desk, tmp_path: Path) -> Desk:
+    """A small project with signers, which the test may change."""
+    return first_desk.copy(tmp_path / "home")
 
 
 @dataclass

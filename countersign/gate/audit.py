@@ -6,15 +6,16 @@ hashes (``storage.journal`` has verified it), the bytes of models (``steps.gate`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
-from countersign.errors import GateError
+from countersign.errors import GateError, JournalError
 from countersign.gate.rules import admit, due, signed_line
-from countersign.gate.signature import verify
+from countersign.gate.signature import CLOCK_SKEW, verify
 from countersign.gate.signers import Signer
-from countersign.gate.state import BOOTSTRAP, Deployment, Line, State, after, state_of
+from countersign.gate.state import BOOTSTRAP, Approval, Deployment, Line, State, after, state_of
 from countersign.gate.statement import parse
 
 
@@ -31,22 +32,32 @@ class Finding:
 
 
 def audit(lines: Sequence[Line], signers: Sequence[Signer]) -> Iterator[Finding]:
-    """Every line that could not have been added by the rules, each signature verified; nothing where all is well."""
+    """Every line that could not have been added by the rules, each signature verified; nothing where all is well.
+
+    Ends at a line that has not the fields of its event: what follows it cannot be judged.
+    """
     before = State()
     for number, line in enumerate(lines, start=1):
+        event = str(line.get("event"))
         try:
-            if line["event"] == "signed":
+            state = after(before, line)
+        except JournalError as error:
+            yield Finding(number, event, str(error))
+            return
+        try:
+            if before.times and state.times[-1] < before.times[-1] - CLOCK_SKEW:
+                raise GateError(
+                    f"expected a line written after the one before, of {before.times[-1]}, found one dated "
+                    f"{state.times[-1]}: it was dated back, or a clock was wrong"
+                )
+            if event == "signed":
                 _verify_signed(before, line, signers)
-            elif line["event"] == "deployed":
-                _verify_deployed(before, line)
-            elif line["event"] == "condition_broken":
-                _verify_broken(before, line)
-        except (GateError, KeyError, TypeError, ValueError) as error:
+            elif event in _BY_RULES:
+                _BY_RULES[event](before, line)
+        except (GateError, KeyError, TypeError, ValueError, AttributeError) as error:
             said = str(error) if isinstance(error, GateError) else f"expected another form of line ({error!r})"
-            yield Finding(number, line["event"], said)
-            if not isinstance(error, GateError):
-                return
-        before = after(before, line)
+            yield Finding(number, event, said)
+        before = state
 
 
 def verify_in_service(lines: Sequence[Line], deployment: Deployment, signers: Sequence[Signer]) -> None:
@@ -54,26 +65,45 @@ def verify_in_service(lines: Sequence[Line], deployment: Deployment, signers: Se
 
     Looks at no other lines than those, so that its cost does not grow with the journal's years.
     """
-    needed, number = _behind(lines, deployment)
-    for place in needed:
-        _verify_signed(state_of(lines[:place]), lines[place], signers)
-    _verify_deployed(state_of(lines[:number]), lines[number])
-
-
-def _behind(lines: Sequence[Line], deployment: Deployment) -> tuple[Collection[int], int]:
-    """Places of the signed lines that ``deployment`` rests on, and of its own."""
     place = {line["sha256"]: number for number, line in enumerate(lines)}
-    number, decision = place[deployment.line], deployment.decision
-    state = state_of(lines[:number])
+    before = state_of(lines[: place[deployment.line]])
+    _verify_deployed(before, lines[place[deployment.line]])
     if deployment.request:
-        request = state.request(deployment.request)
-        return [place[approval.line] for approval in (request.approvals if request else ())], number
-    if decision == BOOTSTRAP:
-        return [], number
-    # A rollback, a revoke or a broken condition: the model returned to rests on its own deployment.
-    own = [place[decision]] if lines[place[decision]]["event"] == "signed" else []
-    first = next(d for d in state.deployments if d.model == deployment.model)
-    return [*_behind(lines, first)[0], *own], number
+        _verify_enough(lines, place, before, deployment, signers)
+    elif deployment.decision != BOOTSTRAP:
+        # A rollback, a revoke or a broken condition: the model returned to rests on its own deployment.
+        decided = place[deployment.decision]
+        if lines[decided]["event"] == "signed":
+            _verify_signed(state_of(lines[:decided]), lines[decided], signers)
+        else:
+            _verify_broken(state_of(lines[:decided]), lines[decided])
+        own = next(
+            earlier
+            for earlier in reversed(before.deployments)
+            if earlier.model == deployment.model and (earlier.request or earlier.decision == BOOTSTRAP)
+        )
+        verify_in_service(lines, own, signers)
+
+
+def _verify_enough(
+    lines: Sequence[Line],
+    place: Mapping[str, int],
+    before: State,
+    deployment: Deployment,
+    signers: Sequence[Signer],
+) -> None:
+    """That enough of the approvals are good: one of a signer who was struck off since takes nothing from the others."""
+    request = before.request(str(deployment.request))
+    assert request is not None, "its deployment is due"
+    good, wrong = list[Approval](), list[GateError]()
+    for approval in request.approving(deployment.at):
+        try:
+            _verify_signed(state_of(lines[: place[approval.line]]), lines[place[approval.line]], signers)
+            good.append(approval)
+        except GateError as error:
+            wrong.append(error)
+    if not replace(request, approvals=tuple(good)).approving(deployment.at):
+        raise wrong[0]
 
 
 def _verify_signed(before: State, line: Line, signers: Sequence[Signer]) -> None:
@@ -87,6 +117,30 @@ def _verify_signed(before: State, line: Line, signers: Sequence[Signer]) -> None
     admit(before, statement, signer, at)
 
 
+def _verify_requested(before: State, line: Line) -> None:
+    if before.request(line["request"]):
+        raise GateError(f"expected a new request, found {line['request']} a second time")
+    if line["champion"] != before.last_model or line["quorum"] < 1:
+        raise GateError("expected a request to replace the model in service, on at least one signature, found another")
+
+
+def _verify_superseded(before: State, line: Line) -> None:
+    request = before.request(line["request"])
+    if request is None or (request.outcome, request.closed_by) != ("superseded", line["successor"]):
+        raise GateError("expected the request that the line before it superseded, found another")
+
+
+def _verify_expired(before: State, line: Line) -> None:
+    request = before.open_request
+    if request is None or request.id != line["request"] or datetime.fromisoformat(line["at"]) < request.expires:
+        raise GateError("expected an open request that is over time, found another")
+
+
+def _verify_reminded(before: State, line: Line) -> None:
+    if before.open_request is None or before.open_request.id != line["request"]:
+        raise GateError("expected an open request to remind of, found another")
+
+
 def _verify_broken(before: State, line: Line) -> None:
     champion = before.champion
     if champion is None or champion.line != line["deployment"] or line["condition"] not in champion.conditions:
@@ -95,8 +149,8 @@ def _verify_broken(before: State, line: Line) -> None:
 
 def _verify_deployed(before: State, line: Line) -> None:
     if line["decision"] == BOOTSTRAP:
-        if before.deployments:
-            raise GateError("expected a signed decision, found a deployment without one after the first")
+        if before.deployments or before.requests:
+            raise GateError("expected a signed decision, found a deployment without one that is not the first line")
         return
     at = datetime.fromisoformat(line["at"])
     allowed = [due(before, at, policy) for policy in ("stop", "rollback")]
@@ -104,3 +158,13 @@ def _verify_deployed(before: State, line: Line) -> None:
         d and (d.model, d.decision, d.request) == (line["model"], line["decision"], line["request"]) for d in allowed
     ):
         raise GateError("expected a deployment that a decision before it made due, found one that follows from none")
+
+
+_BY_RULES: Final = {
+    "sign_off_requested": _verify_requested,
+    "superseded": _verify_superseded,
+    "expired": _verify_expired,
+    "reminded": _verify_reminded,
+    "condition_broken": _verify_broken,
+    "deployed": _verify_deployed,
+}

@@ -6,6 +6,7 @@ files and bytes (``steps.gate``), signatures (``signature``), what the lines add
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from countersign.errors import GateError
 from countersign.gate.signature import CLOCK_SKEW
 from countersign.gate.signers import Signer
-from countersign.gate.state import Request, State
+from countersign.gate.state import Approval, Request, State
 from countersign.gate.statement import Statement
 from countersign.storage.journal import Event
 
@@ -42,6 +43,8 @@ def admit(state: State, statement: Statement, signer: Signer, now: datetime) -> 
             f"expected a decision that was signed on this journal, found one on the head "
             f"{_short(statement.journal_head)}, which it does not have: the journal was rewritten, or it is another's"
         )
+    if statement.to_bytes().decode() in state.statements:
+        raise GateError("expected a new decision, found one that is on record already: each counts once. Sign anew")
     seen = state.times[state.heads.index(statement.journal_head)]
     if statement.at < seen - CLOCK_SKEW:
         raise GateError(
@@ -75,23 +78,26 @@ def _admit_answer(state: State, statement: Statement, signer: Signer, now: datet
         _admit_ratify(request, signer)
         return
     require_open(state, request, now)
-    if signer.principal == request.asked_by:
+    if _asked(request, signer):
         raise GateError(
             f"{signer.principal} asked for this retrain and may not decide on it: another signer has to ({request.id})"
         )
     # Changing one's mind is a decision; saying yes twice is not.
-    if statement.decision == "approve" and _has_approved(request, signer):
+    in_force = [approval for approval in request.approvals if approval.counts(now)]
+    if statement.decision == "approve" and _is_among(signer, in_force):
         raise GateError(
-            f"{signer.principal} has approved {request.id} already; {len(request.approvals)} of {request.quorum} "
+            f"{signer.principal} has approved {request.id} already; {len(in_force)} of {request.quorum} "
             "signatures are there, and another signer's is needed"
         )
 
 
-def _has_approved(request: Request, signer: Signer) -> bool:
+def _is_among(signer: Signer, approvals: Iterable[Approval]) -> bool:
     """By name or by key: one person with two names is one signer."""
-    return any(
-        signer.principal == approval.signer or signer.fingerprint == approval.key for approval in request.approvals
-    )
+    return any(signer.principal == approval.signer or signer.fingerprint == approval.key for approval in approvals)
+
+
+def _asked(request: Request, signer: Signer) -> bool:
+    return request.asked_by is not None and signer.principal.casefold() == request.asked_by.casefold()
 
 
 def _admit_ratify(request: Request, signer: Signer) -> None:
@@ -100,7 +106,7 @@ def _admit_ratify(request: Request, signer: Signer) -> None:
             f"expected {request.id} to have been deployed by break-glass and not yet ratified; found it "
             f"{request.outcome or 'open'}{f', ratified by {request.ratified_by}' if request.ratified_by else ''}"
         )
-    if signer.principal == request.asked_by or _has_approved(request, signer):
+    if _asked(request, signer) or _is_among(signer, request.approvals):
         raise GateError(f"{signer.principal} broke the glass or asked for the retrain: another signer has to ratify it")
 
 
@@ -132,6 +138,13 @@ def _same_champion(state: State, statement: Statement) -> None:
             f"expected a decision signed with {_short(state.last_model)} in service, found one with "
             f"{_short(statement.champion)}: the champion changed since. Look again, then sign anew"
         )
+    # The same model may have left and come back since.
+    last = state.last_deployment
+    if last and state.heads.index(statement.journal_head) < state.heads.index(last.line):
+        raise GateError(
+            f"expected a decision signed after the last deployment, at {last.at:%Y-%m-%d %H:%M} UTC, found one on an "
+            "older head of the journal: the champion changed since. Look again, then sign anew"
+        )
 
 
 def require_open(state: State, request: Request, now: datetime) -> None:
@@ -146,6 +159,11 @@ def require_open(state: State, request: Request, now: datetime) -> None:
     if request.outcome:
         by = f" by {request.closed_by}" if request.closed_by else ""
         raise GateError(f"{request.id} was {request.outcome}{by} and is closed: ask for a new retrain")
+    if request.candidate in state.revoked:
+        raise GateError(
+            f"{request.id} is closed: {state.revoked[request.candidate].signer} revoked its model "
+            f"{_short(request.candidate)}. Ask for a new retrain"
+        )
     if now >= request.expires:
         raise GateError(f"{request.id} expired at {request.expires:%Y-%m-%d %H:%M} UTC: ask for a new retrain")
     if request.champion != state.last_model:
@@ -165,15 +183,15 @@ def due(state: State, now: datetime, on_revoke: OnRevoke) -> Due | None:
     if state.rollback and now < state.rollback.expires and state.rollback.model not in state.revoked:
         order = state.rollback
         return Due(order.model, order.line, None, f"{order.signer} rolled back: {order.reason}")
-    earlier = state.earlier()
-    if last and last.model in state.revoked and on_revoke == "rollback" and earlier:
+    fallback = state.fallback()
+    if last and last.model in state.revoked and on_revoke == "rollback" and fallback:
         order = state.revoked[last.model]
-        return Due(earlier[0].model, order.line, None, f"{order.signer} revoked {_short(last.model)}: {order.reason}")
-    if last and last.line in state.broken and earlier:
-        return Due(earlier[0].model, state.broken[last.line], None, "a condition of the approval is broken")
+        return Due(fallback.model, order.line, None, f"{order.signer} revoked {_short(last.model)}: {order.reason}")
+    if last and last.line in state.broken and fallback:
+        return Due(fallback.model, state.broken[last.line], None, "a condition of the approval is broken")
     request = state.open_request
     approving = request.approving(now) if request else ()
-    if request and approving and request.champion == state.last_model:
+    if request and approving and request.champion == state.last_model and request.candidate not in state.revoked:
         signers = ", ".join(approval.signer for approval in approving)
         return Due(request.candidate, approving[-1].line, request.id, f"{signers} approved {request.id}")
     return None

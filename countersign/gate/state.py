@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from countersign.errors import JournalError
+
 Line = Mapping[str, Any]
 
 BOOTSTRAP: Final = "bootstrap"
@@ -80,6 +82,9 @@ class Request:
     closing_reason: str = ""
     reminded: datetime | None = None
     reminders: int = 0
+    by_break_glass: bool = False
+    """Whether one signer broke the glass to have it deployed, on fewer signatures than it takes and without a second.
+    """
     ratified_by: str | None = None
 
     def approving(self, now: datetime) -> tuple[Approval, ...]:
@@ -87,11 +92,6 @@ class Request:
         valid = tuple(approval for approval in self.approvals if approval.counts(now))
         enough = len(valid) >= self.quorum or any(approval.break_glass for approval in valid)
         return valid if enough and now < self.expires else ()
-
-    @property
-    def by_break_glass(self) -> bool:
-        """Whether it was deployed on fewer signatures than the quorum."""
-        return self.outcome == "deployed" and len(self.approvals) < self.quorum
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ class State:
     retrains: tuple[Retrain, ...] = ()
     requests: tuple[Request, ...] = ()
     deployments: tuple[Deployment, ...] = ()
+    statements: frozenset[str] = frozenset()
+    """What was signed, word for word: none of it counts a second time."""
     revoked: Mapping[str, Order] = field(default_factory=dict)
     rollback: Order | None = None
     """A rollback that was signed and has not been carried out."""
@@ -172,6 +174,14 @@ class State:
                 found.append(deployment)
         return found
 
+    def fallback(self) -> Deployment | None:
+        """What comes back by itself: the newest of ``earlier`` of which no condition was ever broken.
+
+        Two models with broken conditions would otherwise replace each other without end.
+        """
+        broken = {deployment.model for deployment in self.deployments if deployment.line in self.broken}
+        return next((deployment for deployment in self.earlier() if deployment.model not in broken), None)
+
 
 def state_of(lines: Sequence[Line]) -> State:
     """What ``lines``, as ``Journal.read`` verified them, add up to."""
@@ -182,20 +192,30 @@ def state_of(lines: Sequence[Line]) -> State:
 
 
 def after(state: State, line: Line) -> State:
-    """``state`` with one more line; an event that is not known changes nothing but the head."""
-    state = replace(
-        state,
-        project=state.project or line["sha256"],
-        heads=(*state.heads, line["sha256"]),
-        times=(*state.times, _at(line)),
-    )
-    then = _THEN.get(line["event"])
-    return then(state, line) if then else state
+    """``state`` with one more line; an event that is not known changes nothing but the head.
+
+    Raises ``JournalError`` where the line lacks what its event has, or speaks of a request that there is none of.
+    """
+    try:
+        state = replace(
+            state,
+            project=state.project or line["sha256"],
+            heads=(*state.heads, line["sha256"]),
+            times=(*state.times, _at(line)),
+        )
+        then = _THEN.get(line["event"])
+        return then(state, line) if then else state
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise JournalError(
+            f"journal, line {len(state.heads) + 1} ({line.get('event')}): expected the fields of such an event, found "
+            f"others ({error!r}); countersign did not write it. Restore the file from a backup: until then no model is "
+            "used"
+        ) from error
 
 
 def _deployed(state: State, line: Line) -> State:
     request = line.get("request")
-    found = state.request(request) if request else None
+    found = _known(state, request) if request else None
     conditions = tuple(text for approval in found.approvals for text in approval.conditions) if found else ()
     # Returning to a model brings back the conditions that it was approved with.
     if not request:
@@ -205,8 +225,10 @@ def _deployed(state: State, line: Line) -> State:
         line["model"], _at(line), line["decision"], line["sha256"], request, conditions, line.get("why", "")
     )
     state = replace(state, deployments=(*state.deployments, deployment), rollback=None)
-    if request:
-        state = _with_request(state, request, outcome="deployed")
+    if found:
+        in_force = [approval for approval in found.approvals if approval.counts(deployment.at)]
+        alone = len(in_force) < max(found.quorum, 2) and any(approval.break_glass for approval in in_force)
+        state = _with_request(state, found.id, outcome="deployed", by_break_glass=alone)
     # Another one was compared with a champion that is none any more.
     other = state.open_request
     return _with_request(state, other.id, outcome="stale", closed_by=deployment.model) if other else state
@@ -235,7 +257,7 @@ def _sign_off_requested(state: State, line: Line) -> State:
         id=line["request"],
         line=line["sha256"],
         at=_at(line),
-        expires=datetime.fromisoformat(line["expires"]),
+        expires=_moment(line["expires"]),
         candidate=line["model"],
         evidence=line["evidence"],
         champion=line["champion"],
@@ -251,14 +273,16 @@ def _sign_off_requested(state: State, line: Line) -> State:
 
 def _signed(state: State, line: Line) -> State:
     decision, signer, reason = line["decision"], line["signer"], line["reason"]
-    expires = datetime.fromisoformat(line["expires"])
+    expires = _moment(line["expires"])
+    state = replace(state, statements=state.statements | {line["statement"]})
     if decision == "approve":
-        request = state.request(line["request"])
-        assert request is not None, line
+        request = _known(state, line["request"])
         approval = Approval(
             line["sha256"], signer, line["key"], _at(line), expires, line["break_glass"], tuple(line["conditions"])
         )
-        return _with_request(state, request.id, approvals=(*request.approvals, approval))
+        # A signer whose approval ran out may give another: it takes the place of the first.
+        others = [one for one in request.approvals if one.signer != approval.signer and one.key != approval.key]
+        return _with_request(state, request.id, approvals=(*others, approval))
     if decision in _CLOSING:
         return _with_request(
             state, line["request"], outcome=_CLOSING[decision], closed_by=signer, closing_reason=reason
@@ -276,9 +300,8 @@ def _expired(state: State, line: Line) -> State:
 
 
 def _reminded(state: State, line: Line) -> State:
-    request = state.request(line["request"])
-    count = request.reminders if request else 0
-    return _with_request(state, line["request"], reminded=_at(line), reminders=count + 1)
+    request = _known(state, line["request"])
+    return _with_request(state, request.id, reminded=_at(line), reminders=request.reminders + 1)
 
 
 def _condition_broken(state: State, line: Line) -> State:
@@ -306,10 +329,25 @@ _THEN: Final = {
 
 
 def _at(line: Line) -> datetime:
-    return datetime.fromisoformat(line["at"])
+    return _moment(line["at"])
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return moment
+
+
+def _known(state: State, name: str) -> Request:
+    request = state.request(name)
+    if request is None:
+        raise ValueError(f"there is no request {name}")
+    return request
 
 
 def _with_request(state: State, name: str, **changes: Any) -> State:
+    _known(state, name)
     found = tuple(replace(request, **changes) if request.id == name else request for request in state.requests)
     return replace(state, requests=found)
 

@@ -100,7 +100,7 @@ class Statement:
             f"false with {self.decision}: {', '.join(sorted(_IN_AN_EMERGENCY))} alone can break the glass",
             self,
         )
-        _expect("reason", _is_text(self.reason), f"up to {MAX_REASON} printable characters and newlines", self)
+        _expect("reason", is_text(self.reason), f"up to {MAX_REASON} printable characters and newlines", self)
         needed = self.decision in _WITH_REASON or self.break_glass
         _expect("reason", not needed or bool(self.reason.strip()), "a reason for this decision", self)
         most = MAX_CONDITIONS if self.decision == "approve" else 0
@@ -204,7 +204,7 @@ def _whole_utc(value: datetime) -> bool:
     return value.utcoffset() == timedelta(0) and not value.microsecond
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
     """Without what would steer a terminal, or hide or reorder what is read."""
     return (
         isinstance(value, str)

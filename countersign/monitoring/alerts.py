@@ -20,6 +20,8 @@ from countersign.storage.journal import Event
 
 Line = Mapping[str, Any]
 Severity = Literal["warning", "error"]
+Urgency = Literal["failure", "warning", "success"]
+"""What services colour or route a message by; the last one where alerts only ended."""
 
 SHOWN: Final = 20
 """Alerts that one message names; more are counted."""
@@ -113,11 +115,12 @@ def alert_events(lines: Sequence[Line], verdicts: Iterable[Verdict]) -> list[Eve
             "key": verdict.key,
             "layer": verdict.layer,
             "measure": verdict.measure,
-            "severity": verdict.severity,
+            "severity": last["severity"] if last is not None and verdict.status == "pass" else verdict.severity,
             "session": verdict.session,
             "value": _finite(verdict.value),
             "threshold": _finite(verdict.threshold),
-            "sentence": verdict.sentence,
+            # Half a character, which a source may bring, cannot be written.
+            "sentence": verdict.sentence.encode("utf-8", "replace").decode(),
         }
         if verdict.status == "pass":
             if not lasts:
@@ -195,7 +198,9 @@ def untold(lines: Sequence[Line], channel: str) -> list[Line]:
 
     A channel that never got one is told of what is open, not of the past. Its own failure is not told to itself.
     """
-    told = max((n for n, line in enumerate(lines) if _is(line, "delivered", channel)), default=-1)
+    # What came while a message was on its way is news for the next one.
+    last = next((line["through"] for line in reversed(lines) if _is(line, "delivered", channel)), None)
+    told = next((n for n, line in enumerate(lines) if line["sha256"] == last), -1)
     still = open_ids(lines[-1] if lines else None)
     severity: dict[str, str] = {}
     found = []
@@ -231,8 +236,8 @@ def failures(lines: Sequence[Line], channel: str) -> list[Line]:
     return found
 
 
-def message(lines: Sequence[Line], project: str) -> tuple[str, str]:
-    """Title and text, for a person, of the news in ``lines``."""
+def message(lines: Sequence[Line], project: str) -> tuple[str, str, Urgency]:
+    """Title and text, for a person, of the news in ``lines``, and how urgent the worst of it is."""
     words = {"opened": "NEW", "updated": "STILL", "ended": "ENDED"}
     counts = {word: sum(line["event"] == event for line in lines) for event, word in words.items()}
     title = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count)
@@ -245,7 +250,9 @@ def message(lines: Sequence[Line], project: str) -> tuple[str, str]:
     ]
     if len(order) > SHOWN:
         text.append(f"and {len(order) - SHOWN} more: countersign status")
-    return f"Countersign {project}: alerts, {title}", "\n\n".join(text)
+    begun = {line["severity"] for line in lines if line["event"] != "ended"}
+    urgency: Urgency = "failure" if "error" in begun else "warning" if begun else "success"
+    return f"Countersign {project}: alerts, {title}", "\n\n".join(text), urgency
 
 
 def day_of(moment: datetime) -> str:

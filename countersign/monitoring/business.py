@@ -193,9 +193,11 @@ def rate_readings(
                 f"{over} is {rate:.1%} of {rows}, {points:+.1f} points from {reference:.1%} {other} (z {z:.1f}, "
                 f"p {z_p_value(z):.2g}; flagged from {min_change_points:g} points and z {min_z:g}): {verdict}"
             )
-        threshold = reference + np.copysign(min_change_points / 100, points)
+        # Where the rate is not known there is no side to be on.
+        moved = reference + np.copysign(min_change_points / 100, points)
+        threshold = np.nan if np.isnan(points) else float(np.clip(moved, 0, 1))
         readings.append(
-            Reading("business", f"{measure}_vs_{against}", status, rate, sentence, float(threshold), reference, rows)
+            Reading("business", f"{measure}_vs_{against}", status, rate, sentence, threshold, reference, rows)
         )
     return tuple(readings)
 

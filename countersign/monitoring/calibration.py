@@ -138,7 +138,7 @@ def calibration_readings(rolled: RollingCalibration, *, min_each: float) -> tupl
         else:
             verdict = "more than" if status == "fail" else "within what"
             sentence = (
-                f"{measure} {over} is {value:.4f} on {rows} scores: {verdict} the {rolled.level:.0%} point "
+                f"{measure} {over} is {value:.4f} on {rows} scores: {verdict} the {100 * rolled.level:g}% point "
                 f"{limit:.4f} of outcomes drawn from the model's own probabilities"
                 + (" allows" if status == "pass" else "")
             )

@@ -27,7 +27,7 @@ FEWEST: Final = 59
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs that have ended: how long each took, in seconds (n,), and how many of them failed."""
+    """Runs that have ended: how long each that succeeded took, in seconds (n,), and how many failed besides."""
 
     seconds: np.ndarray
     failed: int

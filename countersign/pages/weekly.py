@@ -139,7 +139,7 @@ def weekly_page(facts: WeekFacts) -> Page:
         f"{len(held)} of {len(facts.sessions)} sessions, and the quarter up to them ({_stretch(facts)})",
         lights=[*((layer, *_light(facts, layer)) for layer in LAYERS), ("system", *_system_light(facts))],
         sections=[
-            Section("Waits for a person", _waits(facts)),
+            Section("Needs a person", _waits(facts)),
             Section("Commentary", _commentary(facts)),
             Section("Alerts of the quarter", _alerts(facts)),
             *_measures(facts),
@@ -200,7 +200,8 @@ def _light(facts: WeekFacts, layer: str) -> tuple[Light, str]:
     passed, failed, unsure = (int((last == status).sum()) for status in ("pass", "fail", "insufficient"))
     status: LightStatus = "fail" if failed else "ok" if passed and not unsure else "partly" if passed else "unknown"
     what = "distributions as in training" if layer == "drift" else "measures as they should be"
-    said = f"At the week's end {passed} of {len(last)} {what}, {failed} failed, {unsure} without evidence."
+    day = str(week["date"].max())[:10] if len(week) else "The week"
+    said = f"{day}: {passed} of {len(last)} {what}, {failed} failed, {unsure} without evidence."
     days = week[week["status"] == "fail"]["date"].nunique()
     if days:
         said += f" Something failed in {days} of {week['date'].nunique()} sessions."
@@ -209,7 +210,8 @@ def _light(facts: WeekFacts, layer: str) -> tuple[Light, str]:
 
 def _system_light(facts: WeekFacts) -> tuple[Light, str]:
     """Runs, sensors and channels, which no artifact has: by the alerts on them."""
-    system = [alert for alert in facts.alerts if alert.layer == "system"]
+    begin = facts.quarter[0]
+    system = [a for a in facts.alerts if a.layer == "system" and (a.ended_session or a.last_session) >= begin]
     still = [alert for alert in system if alert.ended_session is None]
     said = f"Runs, sensors and channels: {len(still)} of {len(system)} alerts of the quarter are open."
     # No alert is no proof: where no daemon watches, runs and sensors are silent.
@@ -478,7 +480,10 @@ def _standing(facts: WeekFacts) -> list[Block]:
         [
             name,
             *(_number(_float(m[key])) for key in ("model", "baseline", "naive")),
-            f"{_float(m['lead']):+.3f} [{_float(m['lead_low']):+.3f}, {_float(m['lead_high']):+.3f}]",
+            # Of a loss, the share of the baseline's; else in the measure's own unit.
+            (
+                "{:+.1%} [{:+.1%}, {:+.1%}]" if name in ("qlike", "volatility_mae") else "{:+.4f} [{:+.4f}, {:+.4f}]"
+            ).format(*(_float(m[key]) for key in ("lead", "lead_low", "lead_high"))),
         ]
         for name, m in s.evaluation["table"].items()
     ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from countersign.checks import CheckResult
-from countersign.delivery import Channel, Gauge, push, write_textfile
-from countersign.errors import DeliveryError
+from countersign.delivery import DEADLINE_SECONDS, Channel, Gauge, push, within, write_textfile
+from countersign.errors import ArtifactError
 from countersign.monitoring.alerts import (
     CHANNEL,
     Verdict,
@@ -26,6 +27,7 @@ from countersign.monitoring.alerts import (
 )
 from countersign.project import Project
 from countersign.steps.reports import session_is_done
+from countersign.storage.journal import Event
 from countersign.tables import DRIFT, METRICS
 from countersign.thresholds import load_thresholds
 
@@ -47,6 +49,9 @@ def note_checks(project: Project, asset: str, results: Iterable[tuple[str | None
 def note(project: Project, verdicts: Sequence[Verdict], now: datetime) -> None:
     """Put ``verdicts`` on record. Where none failed and no alert is open on them, only the log's end is read."""
     still = open_keys(project.alerts.last())
+    # One from the future, by a clock that was wrong, would silence all that come before it.
+    tomorrow = day_of(now + timedelta(days=1))
+    verdicts = [verdict for verdict in verdicts if verdict.session <= tomorrow]
     if any(verdict.status == "fail" or verdict.key in still for verdict in verdicts):
         project.alerts.extend(lambda lines: alert_events(lines, verdicts), now)
 
@@ -63,7 +68,7 @@ def scored_in_time(project: Project, now: datetime) -> list[Verdict]:
     late = {key.split(":", 1)[1] for key in open_keys(project.alerts.last()) if key.startswith("session:")}
     found = []
     for session in (*(s for s in due[:-_LOOKED_BACK] if s in late), *due[-_LOOKED_BACK:]):
-        done = project.store.has("scores", session)
+        done = _whole(project, session)
         hours = (now - project.calendar.close(session)) / timedelta(hours=1)
         found.append(
             Verdict(
@@ -72,7 +77,7 @@ def scored_in_time(project: Project, now: datetime) -> list[Verdict]:
                 layer="system",
                 status="pass" if done else "fail",
                 severity="error",
-                session=session,
+                session=day_of(now) if done else session,
                 sentence=f"session {session} is scored"
                 if done
                 else f"{session} closed more than {limit:g} hours ago and has no scores: make run SESSION={session}",
@@ -83,25 +88,34 @@ def scored_in_time(project: Project, now: datetime) -> list[Verdict]:
     return found
 
 
+def _whole(project: Project, session: str) -> bool:
+    try:
+        project.store.digest("scores", session)
+    except ArtifactError:
+        return False
+    return True
+
+
 def deliver(project: Project, channels: Sequence[Channel], now: datetime) -> list[str]:
-    """Tell each of ``channels`` what it has not been told of the alerts; a sentence for each attempt.
+    """Tell each of ``channels`` what it has not been told of the alerts; a sentence on each that has news.
 
     A channel that fails is an alert of its own, which the others get, and is tried again later. What was sent before a
     crash could put it on record is sent once more. Raises ``JournalError`` where the log is broken.
     """
-    said = []
+    lines, said = project.alerts.read(), []
+    due: list[tuple[Channel, int]] = []
+    calls = []
     for channel in channels:
-        lines = project.alerts.read()
-        news, due = untold(lines, channel.name), next_attempt(lines, channel.name)
-        if not news or (due and now < due):
-            continue
-        through, attempt = lines[-1]["sha256"], len(failures(lines, channel.name)) + 1
-        failure = None
-        try:
-            channel.send(*message(news, project.home.name))
-        except DeliveryError as error:
-            failure = str(error)
-        said.append(failure or f"{channel.name} was told of {len(news)} change{'' if len(news) == 1 else 's'}")
+        news, again = untold(lines, channel.name), next_attempt(lines, channel.name)
+        if news and again and now < again:
+            said.append(f"{channel.name} failed, and is tried again at {again:%H:%M:%S} UTC")
+        elif news:
+            due.append((channel, len(news)))
+            calls.append(partial(channel.send, *message(news, project.home.name)))
+    for (channel, count), error in zip(due, within(DEADLINE_SECONDS, calls), strict=True):
+        failure = str(error) if error else None
+        said.append(failure or f"{channel.name} was told of {count} change{'' if count == 1 else 's'}")
+        attempt = len(failures(lines, channel.name)) + 1
         verdict = Verdict(
             subject=CHANNEL,
             measure=channel.name,
@@ -109,29 +123,38 @@ def deliver(project: Project, channels: Sequence[Channel], now: datetime) -> lis
             status="fail" if failure else "pass",
             severity="error",
             session=day_of(now),
-            sentence=failure or f"{channel.name} takes messages",
+            sentence=f"channel {channel.name}: {failure}" if failure else f"channel {channel.name} takes messages",
             value=attempt if failure else math.nan,
         )
         event = "undelivered" if failure else "delivered"
-        fields = {"channel": channel.name, "through": through, "changes": len(news), "attempt": attempt}
-        project.alerts.extend(
-            lambda found, event=event, fields=fields, verdict=verdict: [  # type: ignore[misc]
-                (event, {**fields, "open": sorted(open_ids(found[-1] if found else None))}),
-                *alert_events(found, [verdict]),
-            ],
-            now,
-        )
+        fields = {"channel": channel.name, "through": lines[-1]["sha256"], "changes": count, "attempt": attempt}
+
+        def decide(
+            found: list[dict[str, Any]],
+            event: str = event,
+            fields: dict[str, Any] = fields,
+            verdict: Verdict = verdict,
+        ) -> list[Event]:
+            still = sorted(open_ids(found[-1] if found else None))
+            return [(event, {**fields, "open": still}), *alert_events(found, [verdict])]
+
+        project.alerts.extend(decide, now)
     return said
 
 
-def session_completed(project: Project, session: str, now: datetime) -> bool:
-    """Whether ``session`` is whole, its alerts are on record, and no newer one has closed that is not there.
+def newest_whole(project: Project, now: datetime) -> tuple[str, str] | None:
+    """The newest session there is and its report's digest, where it is whole; None where it is not.
 
-    Raises ``JournalError`` where the log of alerts is broken.
+    Of a live source the newest is the one that closed last. Raises ``JournalError`` where the log of alerts is broken:
+    nobody would be told of what is wrong.
     """
     project.alerts.read()
-    newest = not project.config.source.live or project.daily_sessions(now)[-1:] == [session]
-    return newest and session_is_done(project, session)
+    sessions = project.daily_sessions(now)
+    if not project.config.source.live:
+        sessions = [session for session in sessions if project.store.has("report", session, "txt")]
+    if not sessions or not session_is_done(project, sessions[-1]):
+        return None
+    return sessions[-1], project.store.digest("report", sessions[-1], "txt")
 
 
 def push_metrics(project: Project, now: datetime) -> list[str]:
@@ -146,14 +169,12 @@ def push_metrics(project: Project, now: datetime) -> list[str]:
         return []
     found, said, verdicts = gauges(project, session), [], []
     for name, where in receivers.items():
-        problem = ""
-        try:
-            if name == "gateway":
-                push(found, where)
-            else:
-                write_textfile(found, project.home / where)
-        except DeliveryError as error:
-            problem = str(error)
+        if name == "gateway":
+            call = partial(push, found, where)
+        else:
+            call = partial(write_textfile, found, project.home / where)
+        (error,) = within(DEADLINE_SECONDS, [call])
+        problem = str(error) if error else ""
         said.append(problem or f"metrics of {session} went to push.{name}")
         verdicts.append(
             Verdict(

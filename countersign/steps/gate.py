@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from countersign import checks
 from countersign.checks import CheckResult
-from countersign.errors import ArtifactError, CountersignError, GateError, ModelError
+from countersign.errors import ArtifactError, CountersignError, GateError, JournalError, ModelError
 from countersign.gate.audit import Finding, audit, verify_in_service
 from countersign.gate.conditions import Condition
 from countersign.gate.rules import Due, admit, due, housekeeping, not_due, require_open, signed_line
@@ -67,7 +67,7 @@ def prepare(
     last, expires = state.last_model, now + timedelta(days=project.config.gate.expiry_days)
     if state.project is None:
         raise GateError("expected a journal with a model, found none: run bootstrap_job first")
-    asked = _request(state, request, decision) if decision not in ("revoke", "rollback") else None
+    asked = awaited(state, request, decision) if decision not in ("revoke", "rollback") else None
     if decision == "ratify":
         last = asked.champion if asked else None
     elif asked:
@@ -96,7 +96,8 @@ def prepare(
     )
 
 
-def _request(state: State, name: str | None, decision: Decision) -> Request:
+def awaited(state: State, name: str | None, decision: Decision) -> Request:
+    """The request called ``name``, or the one that waits for ``decision``. Raises ``GateError`` where there is none."""
     found = state.request(name) if name else state.open_request
     if decision == "ratify" and not name:
         found = next((r for r in reversed(state.requests) if r.by_break_glass and not r.ratified_by), None)
@@ -121,7 +122,8 @@ def submit(project: Project, statement: str, signature: str, now: datetime) -> L
     refused; and where the model or the evidence decided on is not the one that the statement names.
     """
     # A launchpad or a mail may have changed the ends of lines, which are no part of what was signed.
-    data, now = statement.strip().encode(), now.replace(microsecond=0)
+    # (Half a surrogate is no UTF-8; what comes of it is refused as any other bytes that are no statement.)
+    data, now = statement.strip().encode("utf-8", "surrogatepass"), now.replace(microsecond=0)
     signature = "".join(f"{line.strip()}\n" for line in signature.splitlines() if line.strip())
     with _refusals(project, "sign", data, now):
         said = parse(data)
@@ -130,10 +132,12 @@ def submit(project: Project, statement: str, signature: str, now: datetime) -> L
         def decide(lines: list[dict[str, Any]]) -> list[Event]:
             state = state_of(lines)
             admit(state, said, signer, now)
+            # What could not be deployed would be due, and fail, for as long as the decision is in force.
+            if said.decision in ("approve", "rollback"):
+                read_model(project.store, said.candidate)
             if said.decision == "approve":
                 request = state.request(str(said.request))
                 assert request is not None, "admitted"
-                read_model(project.store, said.candidate)
                 read_evidence(project, request)
             return [signed_line(said, signer, signature)]
 
@@ -166,41 +170,48 @@ def put_into_service(project: Project, now: datetime) -> Made:
             if champion is None or _published(project, champion):
                 raise GateError(not_due(state, now))
             # The journal has it, and a crash came before the copy for people.
+            verify_in_service(project.journal.read(), champion, list_signers(project.signers))
             return _publish(project, champion, read_model(project.store, champion.model))
-        model = read_model(project.store, found.model)
-        model.fitted.require_finite()
-        request = state.request(found.request) if found.request else None
-        if request:
-            read_evidence(project, request)
-        reached("deploy: verified")
-        line = _deploy(project, found, now)
+        deployment, model = _deploy(project, found, now)
         reached("deploy: journaled")
-    deployment = gate_state(project).last_deployment
-    assert deployment is not None, line
     return _publish(project, deployment, model)
 
 
-def _deploy(project: Project, found: Due, now: datetime) -> Line:
-    """The line that puts ``found`` into service, unless something else came first."""
+def _deploy(project: Project, found: Due, now: datetime) -> tuple[Deployment, Model]:
+    """Put ``found`` into service by a line of the journal, unless something else came first.
+
+    All is verified while the journal is locked, right before that line: whoever exchanges the file after it has
+    tampered with a model in service, which is not used.
+    """
+    verified: list[Model] = []
 
     def decide(lines: list[dict[str, Any]]) -> list[Event]:
-        if due(state_of(lines), now, project.config.gate.on_revoke) != found:
+        state = state_of(lines)
+        if due(state, now, project.config.gate.on_revoke) != found:
             raise GateError(f"{found.model[:12]} is no longer due: another process decided or deployed. Look again")
         fields = {
             "model": found.model,
             "decision": found.decision,
             "request": found.request,
             "why": found.why,
-            "replaces": state_of(lines).last_model,
+            "replaces": state.last_model,
         }
         # As it would be read back: the line is not written where the signatures that it rests on are not good.
         trial = [*lines, {"event": "deployed", "at": now.isoformat(), "sha256": "", **fields}]
         deployment = state_of(trial).last_deployment
         assert deployment is not None, fields
         verify_in_service(trial, deployment, list_signers(project.signers))
+        request = state.request(found.request) if found.request else None
+        if request:
+            read_evidence(project, request)
+        reached("deploy: verified")
+        verified.append(read_model(project.store, found.model))
+        verified[0].fitted.require_finite()
         return [("deployed", fields)]
 
-    return project.journal.extend(decide, now)[0]
+    (line,) = project.journal.extend(decide, now)
+    deployment = next(d for d in gate_state(project).deployments if d.line == line["sha256"])
+    return deployment, verified[0]
 
 
 def _published(project: Project, champion: Deployment) -> bool:
@@ -303,7 +314,7 @@ def standing(state: State) -> Standing:
     broken = next((r for r in state.requests if r.by_break_glass and not r.ratified_by), None)
     if broken:
         needs.append(f"{broken.id} was deployed by break-glass: a second signer has to ratify it (countersign ratify).")
-    if current and current.line in state.broken and not state.earlier():
+    if current and current.line in state.broken and not state.fallback():
         needs.append("A condition of the model's approval is broken, and there is no earlier model to return to.")
     if request:
         needs.append(
@@ -342,19 +353,22 @@ def waiting(project: Project, now: datetime) -> list[Verdict]:
 
 def tend(project: Project, now: datetime) -> list[str]:
     """Put on record what time brings (a request expired, a reminder, a broken condition); what was added, in words."""
-    interval = timedelta(hours=project.config.gate.reminder_hours)
+    interval, said = timedelta(hours=project.config.gate.reminder_hours), list[str]()
 
     def decide(lines: list[dict[str, Any]]) -> list[Event]:
         state = state_of(lines)
-        broken = broken_condition(project, state, now)
+        said.clear()
+        try:
+            broken = broken_condition(project, state, now)
+        except CountersignError as error:
+            # What cannot be judged holds up neither a signed decision nor a reminder.
+            said.append(f"the conditions of the approval cannot be judged: {error}")
+            broken = None
         return [*housekeeping(state, now, interval), *([broken] if broken else [])]
 
     # Most ticks find nothing, and take no lock.
-    if not decide(project.journal.read()):
-        return []
-    return [
-        f"{line.get('request') or line['model'][:12]}: {line['event']}" for line in project.journal.extend(decide, now)
-    ]
+    added = project.journal.extend(decide, now) if decide(project.journal.read()) else []
+    return [*(f"{line.get('request') or line['model'][:12]}: {line['event']}" for line in added), *said]
 
 
 def verify_project(project: Project) -> tuple[int, list[Finding], str | None]:
@@ -366,11 +380,18 @@ def verify_project(project: Project) -> tuple[int, list[Finding], str | None]:
     lines = project.journal.read()
     found = list(audit(lines, list_signers(project.signers)))
     problem = None
-    if state_of(lines).champion:
-        try:
+    try:
+        champion = state_of(lines).champion
+        if champion:
             load_champion(project.store, project.journal, project.signers)
-        except (ArtifactError, ModelError) as error:
-            problem = str(error)
+            if not _published(project, champion):
+                problem = (
+                    f"expected {project.store.location('model', None, 'json')} to be the model in service "
+                    f"({champion.model[:12]}), found another or none: a deployment was cut short, which launching "
+                    "deploy_job mends, or lines are missing at the journal's end, which a backup has"
+                )
+    except (ArtifactError, JournalError, ModelError) as error:
+        problem = str(error)
     return len(lines), found, problem
 
 

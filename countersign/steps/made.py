@@ -25,4 +25,7 @@ class Made:
 
 def again(asset: str, session: str) -> str:
     """The command that makes an artifact, and all that follows from it, anew."""
-    return f"Run it again: dagster asset materialize -m definitions --select 'key:{asset}+ and tag:daily' --partition {session}"
+    return (
+        "Run it again: dagster asset materialize -m definitions "
+        f"--select 'key:{asset}+ and tag:daily' --partition {session}"
+    )

@@ -152,7 +152,7 @@ def _days(project: Project, session: str, thresholds: Thresholds) -> list[str]:
 
 
 def _system(runs: Runs, limits: SystemThresholds) -> tuple[Reading, ...]:
-    count = len(runs.seconds)
+    count = len(runs.seconds) + runs.failed
     return (
         latency_reading("run_seconds_p95", runs.seconds, unit="s", max_duration=limits.max_p95_seconds),
         failure_reading("run_failures", runs.failed, count, max_rate=limits.max_error_rate),

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from countersign import checks
-from countersign.errors import SourceError
+from countersign.errors import GateError, SourceError
+from countersign.gate.state import state_of
 from countersign.model.document import train_model
 from countersign.model.evaluation import Evaluation, evaluate, evaluation_preview, walk_forward
 from countersign.model.registry import deploy_first
@@ -23,20 +24,23 @@ from countersign.steps.gate import gate_state, put_into_service
 from countersign.steps.made import Made, Numbers
 from countersign.steps.prices import HISTORY
 from countersign.storage.artifacts import Stored
-from countersign.storage.journal import GENESIS
+from countersign.storage.journal import Event
 from countersign.tables import PRICES_CLEAN
 from countersign.version import code_version
 
 
 def model_in_service(project: Project, now: datetime) -> Made:
-    """``model``: the first one where there is none and nobody has been asked; else what a decision made due."""
-    return put_into_service(project, now) if gate_state(project).requests else train_first_model(project, now)
+    """``model``: the first one where there is none and nobody is being asked; else what a decision made due."""
+    state = gate_state(project)
+    asks = state.open_request is not None and now < state.open_request.expires
+    anew = not state.deployments and not asks
+    return train_first_model(project, now) if anew or not state.requests else put_into_service(project, now)
 
 
 def train_first_model(project: Project, now: datetime) -> Made:
     """Train on the history, evaluate walk-forward, and put it into service where there is none yet.
 
-    With ``gate.bootstrap: manual`` it waits for a signature instead.
+    With ``gate.bootstrap: manual`` it waits for a signature instead, as it does once people were asked.
     """
     history = project.store.read_table(HISTORY, None, PRICES_CLEAN, PANEL_COLUMNS, form="parquet")
     days = np.unique(history.frame["date"].to_numpy().astype("datetime64[D]"))
@@ -47,7 +51,8 @@ def train_first_model(project: Project, now: datetime) -> Made:
         checks.beats_baseline("bad_week_beats_baseline", evaluation.measure("auc")),
     )
     inputs = {HISTORY: history.stored.sha256}
-    if project.config.gate.bootstrap == "manual" and not gate_state(project).deployments:
+    state = gate_state(project)
+    if not state.deployments and (project.config.gate.bootstrap == "manual" or state.requests):
         stored, standing = _request_first(project, body, inputs, now), "waits for a signature (countersign review)"
     else:
         stored, new = deploy_first(project.store, project.journal, body, inputs, now)
@@ -79,18 +84,26 @@ def _request_first(project: Project, body: dict[str, Any], inputs: dict[str, str
         {"candidate": stored.sha256},
     )
     gate = project.config.gate
-    fields = {
-        "request": "r1",
-        "retrain": "",
-        "model": stored.sha256,
-        "evidence": evidence.sha256,
-        "champion": None,
-        "asked_by": None,
-        "quorum": gate.quorum,
-        "expires": (now.replace(microsecond=0) + timedelta(days=gate.expiry_days)).isoformat(),
-        "nonce": secrets.token_hex(16),
-    }
-    project.journal.append("sign_off_requested", now, GENESIS, **fields)
+
+    def decide(lines: list[dict[str, Any]]) -> list[Event]:
+        state, waits = state_of(lines), state_of(lines).open_request
+        if state.deployments or (waits and now < waits.expires):
+            raise GateError("expected no first model yet, found one that came from another process. Look again")
+        fields = {
+            "request": f"r{len(state.requests) + 1}",
+            "retrain": "",
+            "model": stored.sha256,
+            "evidence": evidence.sha256,
+            "champion": None,
+            "asked_by": None,
+            "quorum": gate.quorum,
+            "expires": (now.replace(microsecond=0) + timedelta(days=gate.expiry_days)).isoformat(),
+            "nonce": secrets.token_hex(16),
+        }
+        late: list[Event] = [("expired", {"request": waits.id})] if waits else []
+        return [*late, ("sign_off_requested", fields)]
+
+    project.journal.extend(decide, now)
     return stored
 
 

@@ -6,10 +6,9 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from countersign import checks
-from countersign.errors import ArtifactError, JournalError, QualityError
+from countersign.errors import ArtifactError, QualityError
 from countersign.model.registry import load_champion
 from countersign.model.targets import HORIZON
-from countersign.monitoring.alerts import alerts
 from countersign.project import Project
 from countersign.report import Matured, ReportFacts, report_text
 from countersign.steps.gate import gate_state, standing
@@ -51,7 +50,6 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
                 matured=None if outcomes.empty else Matured(str(outcomes["scored"].iloc[0].date()), outcomes),
                 metrics=metrics,
                 drift=drift,
-                system=_system_alerts(project),
                 model_sha256=scores.stored.inputs["model"],
                 champion_sha256=service.champion.model,
                 standing=stands.sentence,
@@ -72,14 +70,6 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
             "matured_rows": len(outcomes),
         }
         yield Made(session, stored, (verdict,), numbers, f"```text\n{text}```")
-
-
-def _system_alerts(project: Project) -> tuple[str, ...] | None:
-    try:
-        found = alerts(project.alerts.read())
-    except JournalError:
-        return None
-    return tuple(alert.sentence for alert in found if alert.layer == "system" and alert.ended_at is None)
 
 
 def read_commentary(project: Project, session: str) -> str | None:

@@ -12,15 +12,19 @@ import pandas as pd
 
 from countersign.checks import CheckResult
 from countersign.errors import ArtifactError, GateError
+from countersign.gate.signers import PRINCIPAL
 from countersign.gate.state import Cause, Retrain, state_of
+from countersign.gate.statement import MAX_REASON, is_text
 from countersign.gate.trigger import Breach, RetrainDecision, decide_retrain
 from countersign.model.acceptance import automatic_checks
 from countersign.model.comparison import Comparison, compare
 from countersign.model.document import train_model
 from countersign.model.evaluation import walk_forward
-from countersign.model.registry import load_champion, read_model
+from countersign.model.registry import InService, load_champion, read_model
 from countersign.model.training import training_rows
 from countersign.monitoring.alerts import open_ids
+from countersign.pages.candidate import candidate_page
+from countersign.pages.page import page_html
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
@@ -71,19 +75,38 @@ def ask_for_retrain(project: Project, now: datetime) -> RetrainDecision:
 
 
 def ask_as_person(project: Project, reason: str, asked_by: str, now: datetime) -> Retrain:
-    """Put a person's wish for a retrain on record. Raises ``GateError`` without a reason, a name or a model."""
+    """Put a person's wish for a retrain on record.
+
+    Raises ``GateError`` without a reason, a name or a model, and while another retrain is still to come.
+    """
     if not reason.strip() or not asked_by.strip():
         raise GateError(
             "expected a reason and who asks, found one of them empty: countersign retrain --reason … --by NAME, or "
             "reason and asked_by in the configuration of candidate"
         )
-    if state_of(project.journal.read()).last_deployment is None:
-        raise GateError("expected a model in service that could be replaced, found none: run bootstrap_job first")
-    event = _retrain_line("person", "person", reason.strip(), asked_by.strip(), "", "")
-    project.journal.extend(lambda lines: [event], now)
-    found = state_of(project.journal.read()).open_retrain
-    assert found is not None, event
-    return found
+    # Whoever reaches the launchpad can write it, and a person reads it in a terminal before signing.
+    if not is_text(reason) or not PRINCIPAL.fullmatch(asked_by.strip()):
+        raise GateError(
+            f"expected a reason of up to {MAX_REASON} printable characters, and a name as in allowed_signers, found "
+            f"{reason[:80]!r} by {asked_by[:80]!r}"
+        )
+
+    def decide(lines: list[dict[str, Any]]) -> list[Event]:
+        state = state_of(lines)
+        if state.last_deployment is None:
+            raise GateError("expected a model in service that could be replaced, found none: run bootstrap_job first")
+        if one := state.open_retrain:
+            # A second one would take the place of who asked first, who could then sign for it.
+            by = one.asked_by or "monitoring"
+            raise GateError(
+                f"expected no retrain that is still to come, found the one that {by} asked for at "
+                f"{one.at:%Y-%m-%d %H:%M} UTC ({one.reason}): its candidate will answer both. Launch retrain_job, or "
+                "leave it to drift_sensor"
+            )
+        return [_retrain_line("person", "person", reason.strip(), asked_by.strip(), "", "")]
+
+    (line,) = project.journal.extend(decide, now.replace(microsecond=0))
+    return next(one for one in state_of(project.journal.read()).retrains if one.id == line["sha256"])
 
 
 def _retrain_line(cause: Cause, breach: str, reason: str, asked_by: str | None, first: str, last: str) -> Event:
@@ -144,8 +167,8 @@ def make_candidate(project: Project, reason: str, asked_by: str, now: datetime) 
                 "asked_by in the configuration of candidate, or types: countersign retrain --reason … --by NAME"
             )
         retrain = ask_as_person(project, reason, asked_by, now)
-    service = load_champion(project.store, project.journal, project.signers)
-    panel, inputs = _known_bars(project, now)
+    service = _compared_with(project)
+    panel, inputs = known_bars(project, now)
     config, code = project.config.model, code_version()
     body, evaluation = train_model(panel, config, code)
     again, _ = train_model(panel, config, code)
@@ -179,28 +202,29 @@ def make_candidate(project: Project, reason: str, asked_by: str, now: datetime) 
         "config": hashlib.sha256((project.home / "config" / "pipeline.yaml").read_bytes()).hexdigest(),
         "thresholds": thresholds_digest,
     }
-    evidence = project.store.write_addressed(
-        f"models/{stored.sha256}/evidence",
-        "evidence",
-        {
-            "retrain": {
-                "cause": retrain.cause,
-                "reason": retrain.reason,
-                "asked_by": retrain.asked_by,
-                "asked_at": retrain.at.isoformat(),
-                "first": retrain.first,
-                "last": retrain.last,
-            },
-            "comparison": comparison.as_dict(),
-            "checks": [{"name": r.name, "status": r.status, "sentence": r.sentence} for r in results],
-            "digests": digests,
-            "code_version": code,
-            "training": {key: body["training"][key] for key in ("first_session", "last_session", "rows", "symbols")},
+    found = {
+        "retrain": {
+            "cause": retrain.cause,
+            "reason": retrain.reason,
+            "asked_by": retrain.asked_by,
+            "asked_at": retrain.at.isoformat(),
+            "first": retrain.first,
+            "last": retrain.last,
         },
-        digests,
+        "comparison": comparison.as_dict(),
+        "checks": [{"name": r.name, "status": r.status, "sentence": r.sentence} for r in results],
+        "digests": digests,
+        "code_version": code,
+        "training": {key: body["training"][key] for key in ("first_session", "last_session", "rows", "symbols")},
+    }
+    folder = f"models/{stored.sha256}/evidence"
+    evidence = project.store.write_addressed(folder, "evidence", found, digests)
+    html = page_html(candidate_page(found, stored.sha256))
+    page = project.store.write_text(
+        f"{folder}/{evidence.sha256}/review", None, html, {"evidence": evidence.sha256}, "html"
     )
     reached("retrain: evidence stored")
-    outcome = _request_sign_off(project, retrain, stored.sha256, evidence.sha256, service.champion.model, results, now)
+    outcome = request_sign_off(project, retrain, stored.sha256, evidence.sha256, service.champion.model, results, now)
     numbers: Numbers = {
         "rows": body["training"]["rows"],
         "last_session": body["training"]["last_session"],
@@ -208,9 +232,20 @@ def make_candidate(project: Project, reason: str, asked_by: str, now: datetime) 
         "outcome": outcome,
         "champion": service.champion.model,
         "evidence": evidence.location,
+        "page": page.location,
         **_lead_numbers(comparison),
     }
     return Made(None, stored, results, numbers, "\n".join(f"- {sentence}" for sentence in comparison.sentences))
+
+
+def _compared_with(project: Project) -> InService:
+    """The model in service; after it was revoked still that one, since there has to be a way to another."""
+    state = state_of(project.journal.read())
+    last = state.last_deployment
+    if last is None or state.champion:
+        return load_champion(project.store, project.journal, project.signers)
+    revoked = read_model(project.store, last.model)
+    return InService(revoked.fitted, revoked.document, last)
 
 
 def _lead_numbers(comparison: Comparison) -> dict[str, float]:
@@ -224,7 +259,7 @@ def _lead_numbers(comparison: Comparison) -> dict[str, float]:
     }
 
 
-def _request_sign_off(
+def request_sign_off(
     project: Project,
     retrain: Retrain,
     candidate: str,
@@ -235,7 +270,9 @@ def _request_sign_off(
 ) -> str:
     """Ask for a signature, or put on record why not; in words. A candidate that was asked for already stays so."""
     failed = "; ".join(result.sentence for result in results if result.refuses)
-    if candidate == champion:
+    if candidate in state_of(project.journal.read()).revoked:
+        failed = "the retrain made a model that was revoked: nothing has been learned since"
+    elif candidate == champion:
         failed = "the retrain made the model that is in service: nothing has been learned since"
     gate, said = project.config.gate, ""
 
@@ -278,7 +315,7 @@ def _request_sign_off(
     return said
 
 
-def _known_bars(project: Project, now: datetime) -> tuple[Panel, dict[str, str]]:
+def known_bars(project: Project, now: datetime) -> tuple[Panel, dict[str, str]]:
     """The history and every daily session that is stored, as one panel; and the digest of each artifact.
 
     Raises ``ArtifactError`` where a daily session before the newest one is not there: a gap would be learned from.

@@ -152,8 +152,8 @@ def _read_window(project: Project, sessions: Sequence[str]) -> _Window:
         raise ArtifactError(
             f"features of {sessions[0]} need prices_clean of the {LOOKBACK} sessions up to it; of these there is none "
             f"for {_span(missing)}. Make them with: dagster asset materialize -m definitions "
-            f"--select 'key:prices_raw+ and tag:daily' --partition-range {missing[0]}...{sessions[-1]}. What the source will never "
-            "deliver, name in missing_sessions in config/pipeline.yaml"
+            f"--select 'key:prices_raw+ and tag:daily' --partition-range {missing[0]}...{sessions[-1]}. What the "
+            "source will never deliver, name in missing_sessions in config/pipeline.yaml"
         )
     tables: dict[str, Table] = {}
     if needed[0] < first:

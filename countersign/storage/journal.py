@@ -111,8 +111,8 @@ class Journal:
             if entry is None or entry["previous"] != head(lines):
                 raise JournalError(
                     f"{self.path}, line {number}: expected a line that carries its own hash and that of the line "
-                    "before; it was changed, removed or reordered. Restore the file from a backup: until then no model "
-                    "is used"
+                    "before; it was changed, removed or reordered. Restore the file from a backup: until then "
+                    "nothing that rests on it is used"
                 )
             lines.append(entry)
         size = len(data) - len(torn)

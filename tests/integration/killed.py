@@ -18,9 +18,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from countersign.errors import GateError
 from countersign.model import registry
 from countersign.monitoring.latency import NO_RUNS
 from countersign.project import Project, open_project
+from countersign.steps import gate as gate_steps
+from countersign.steps import retrain as retrain_steps
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.model import train_first_model
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
@@ -54,11 +57,31 @@ def run_week(project: Project) -> None:
     list(score_sessions(project, week, NOW))
 
 
+def decide(project: Project) -> None:
+    """Submit what lies in the folder, signed."""
+    statement, signature = json.loads((project.home / "signed.json").read_text())
+    gate_steps.submit(project, statement, signature, NOW)
+
+
+def repeated(step: Callable[[], object], done: str) -> None:
+    """A step that may have been done already, and then is refused in the words ``done``."""
+    try:
+        step()
+    except GateError as error:
+        if done not in str(error):
+            raise
+
+
 JOBS: dict[str, Callable[[Project], object]] = {
     "history": lambda project: load_history(project, NOW),
     "model": lambda project: train_first_model(project, NOW),
     "session": run_session,
     "week": run_week,
+    "submit": lambda project: repeated(lambda: decide(project), "is on record already"),
+    "retrain": lambda project: repeated(
+        lambda: retrain_steps.make_candidate(project, "", "", NOW), "expected someone to have asked for a retrain"
+    ),
+    "deploy": lambda project: repeated(lambda: gate_steps.put_into_service(project, NOW), "was deployed"),
     "outcomes": lambda project: list(outcome_sessions(project, [MATURED])),
 }
 
@@ -74,7 +97,7 @@ def run(home: Path, job: str, kill: int, pipe: int) -> None:
         if count == kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    for module in (files, journal, registry):
+    for module in (files, journal, registry, gate_steps, retrain_steps):
         vars(module)["reached"] = reached
     JOBS[job](open_project(home, date(2013, 3, 4)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from countersign.monitoring.alerts import Alert, alerts
+from countersign.monitoring.alerts import Alert, Verdict, alerts
 from countersign.project import open_project
 from resources import AlertResource, ClockResource, ProjectResource
 from sensors.alerts import alert_sensor, daily_run_sensor, instigator_verdicts, run_verdicts
@@ -26,7 +27,8 @@ from tests.conftest import Receiver
 from tests.orchestration.conftest import Pipeline, make_pipeline
 
 SESSION = "2008-09-02"
-JOBS = {"daily_job", "bootstrap_job"}
+DAILY = {"prices_raw", "prices_clean", "features", "scores", "outcomes", "drift", "metrics", "report"}
+JOBS = {"daily_job": DAILY, "bootstrap_job": {"price_history", "model"}}
 
 
 @pytest.fixture
@@ -62,6 +64,11 @@ def tick(pipeline: Pipeline, now: datetime, channels: str = "") -> str:
     return evaluate(alert_sensor, pipeline, now, AlertResource(urls=channels))
 
 
+def runs(pipeline: Pipeline) -> list[Verdict]:
+    now = datetime.now(UTC)
+    return run_verdicts(pipeline.instance, JOBS, open_project(pipeline.home, now.date()).calendar, now)
+
+
 def break_source(home: Path, session: str) -> None:
     """IBM's high of ``session`` below its low: over a tenth of the rows break a rule, and the session is refused."""
     path = home / "data" / "sample" / "prices.csv.gz"
@@ -70,9 +77,8 @@ def break_source(home: Path, session: str) -> None:
     prices.to_csv(path, index=False)
 
 
-def test_a_check_that_fails_is_an_alert_whoever_ran_it_and_its_failed_run_another(
-    pipeline: Pipeline, now: datetime
-) -> None:
+def test_a_check_that_fails_is_an_alert_whoever_ran_it_and_its_failed_run_another(pipeline: Pipeline) -> None:
+    now = datetime.now(UTC)
     source = pipeline.home / "data" / "sample" / "prices.csv.gz"
     good = source.read_bytes()
     break_source(pipeline.home, SESSION)
@@ -95,12 +101,10 @@ def test_a_failed_run_is_over_once_a_range_that_covers_it_succeeds(pipeline: Pip
     break_source(pipeline.home, "2008-09-03")
     assert pipeline.run(SESSION).success
     pipeline.run("2008-09-03")
-    assert [(v.measure, v.status) for v in run_verdicts(pipeline.instance, JOBS)] == [
-        ("daily_job of 2008-09-03", "fail")
-    ]
+    assert [(v.measure, v.status) for v in runs(pipeline)] == [("daily_job of 2008-09-03", "fail")]
     shutil.copy("data/sample/prices.csv.gz", pipeline.home / "data" / "sample" / "prices.csv.gz")
     assert pipeline.run(SESSION, "2008-09-03").success
-    assert [v.status for v in run_verdicts(pipeline.instance, JOBS)] == ["pass"]
+    assert [v.status for v in runs(pipeline)] == ["pass"]
 
 
 def test_runs_of_other_projects_on_the_instance_are_none_of_ours(pipeline: Pipeline) -> None:
@@ -113,7 +117,7 @@ def test_runs_of_other_projects_on_the_instance_are_none_of_ours(pipeline: Pipel
         fails()
 
     anothers.execute_in_process(instance=pipeline.instance, raise_on_error=False)
-    assert run_verdicts(pipeline.instance, JOBS) == []
+    assert runs(pipeline) == []
 
 
 def test_the_alert_of_a_run_whose_record_was_deleted_ends(pipeline: Pipeline) -> None:
@@ -127,19 +131,22 @@ def test_the_alert_of_a_run_whose_record_was_deleted_ends(pipeline: Pipeline) ->
 
 
 def test_people_are_told_once_and_a_channel_that_fails_fails_no_tick(
-    pipeline: Pipeline, now: datetime, receiver: Receiver, unused_port: int
+    pipeline: Pipeline, receiver: Receiver, unused_port: int
 ) -> None:
+    now = datetime.now(UTC)
     break_source(pipeline.home, SESSION)
     pipeline.run(SESSION)
     urls = f"json://127.0.0.1:{receiver.port}/?retry=0 json://127.0.0.1:{unused_port}/?retry=0"
     said = tick(pipeline, now, urls)
-    assert "1 (JSON) was told of 3 changes" in said
-    assert "number 2 (JSON) of COUNTERSIGN_ALERT_URLS did not take the message" in said
+    assert re.search(r"1 \(JSON, \w+\) was told of 3 changes", said)
+    assert re.search(r"number 2 \(JSON, \w+\) of COUNTERSIGN_ALERT_URLS did not take the message", said)
+    tick(pipeline, now, urls)
     tick(pipeline, now, urls)
     assert [json.loads(body)["title"] for body in receiver.bodies] == [
         f"Countersign {pipeline.home.name}: alerts, 3 new",
         f"Countersign {pipeline.home.name}: alerts, 1 new",
     ], "the second message is on the channel that failed"
+    assert [json.loads(body)["type"] for body in receiver.bodies] == ["failure", "failure"]
 
 
 def test_a_broken_alert_log_fails_the_sensor_and_no_session(pipeline: Pipeline, now: datetime) -> None:
@@ -152,36 +159,82 @@ def test_a_broken_alert_log_fails_the_sensor_and_no_session(pipeline: Pipeline, 
 # --- the signs of a good run
 
 
-def after_run(pipeline: Pipeline, session: str, now: datetime, heartbeat: str) -> str:
-    assert pipeline.run(session).success
-    return evaluate(daily_run_sensor, pipeline, now, AlertResource(heartbeat=heartbeat))
+def heartbeat(pipeline: Pipeline, now: datetime, receiver: Receiver | None) -> str:
+    url = f"http://127.0.0.1:{receiver.port}/ping" if receiver else ""
+    return evaluate(daily_run_sensor, pipeline, now, AlertResource(heartbeat=url))
 
 
-def test_a_good_daily_run_sends_the_heartbeat_and_the_metrics(
+def live(pipeline: Pipeline) -> None:
+    path = pipeline.home / "config" / "pipeline.yaml"
+    path.write_text(path.read_text().replace("live: false", "live: true").replace("last_session: 2013-03-01", ""))
+
+
+def test_a_whole_session_sends_the_heartbeat_and_the_metrics(
     pipeline: Pipeline, now: datetime, receiver: Receiver
 ) -> None:
     path = pipeline.home / "config" / "pipeline.yaml"
     path.write_text(path.read_text().replace('textfile: ""', "textfile: out.prom"))
-    said = after_run(pipeline, SESSION, now, f"http://127.0.0.1:{receiver.port}/ping")
-    assert said == f"metrics of {SESSION} went to push.textfile; heartbeat sent"
+    assert pipeline.run(SESSION).success
+    said = heartbeat(pipeline, now, receiver)
+    assert said == f"{SESSION} is whole; metrics of {SESSION} went to push.textfile; heartbeat sent"
     assert [(method, path) for method, path, _ in receiver.requests] == [("GET", "/ping")]
     assert "countersign_psi" in (pipeline.home / "out.prom").read_text()
 
 
-def test_a_run_of_an_older_session_of_a_live_source_sends_no_heartbeat(pipeline: Pipeline, receiver: Receiver) -> None:
-    path = pipeline.home / "config" / "pipeline.yaml"
-    text = path.read_text().replace("live: false", "live: true").replace("last_session: 2013-03-01", "")
-    path.write_text(text)
-    a_day_late = datetime(2008, 9, 3, 21, 0, tzinfo=UTC)
-    said = after_run(pipeline, SESSION, a_day_late, f"http://127.0.0.1:{receiver.port}/ping")
-    assert said == f"no heartbeat: {SESSION} is not the newest session, whole"
-    in_time = datetime(2008, 9, 2, 22, 0, tzinfo=UTC)
-    assert after_run(pipeline, SESSION, in_time, f"http://127.0.0.1:{receiver.port}/ping") == "heartbeat sent"
-    assert len(receiver.requests) == 1
+def test_an_older_session_of_a_live_source_sends_no_heartbeat_and_takes_none_from_the_newest(
+    pipeline: Pipeline, receiver: Receiver
+) -> None:
+    live(pipeline)
+    evening, next_evening = (datetime(2008, 9, day, 22, 0, tzinfo=UTC) for day in (2, 3))
+    assert "no heartbeat" in heartbeat(pipeline, evening, receiver)
+    assert pipeline.run(SESSION).success
+    assert "no heartbeat" in heartbeat(pipeline, next_evening, receiver), "a day late"
+    assert pipeline.run("2008-09-03").success
+    assert pipeline.run(SESSION).success, "run again, after the newest"
+    assert heartbeat(pipeline, next_evening, receiver) == "2008-09-03 is whole; heartbeat sent"
+
+
+def test_a_damaged_session_or_a_broken_log_of_alerts_sends_no_heartbeat(
+    pipeline: Pipeline, now: datetime, receiver: Receiver
+) -> None:
+    assert pipeline.run(SESSION).success
+    log = pipeline.home / "artifacts" / "alerts.jsonl"
+    log.write_text("nonsense\n")
+    with pytest.raises(Exception, match=r"alerts\.jsonl, line 1"):
+        heartbeat(pipeline, now, receiver)
+    log.unlink()
+    scores = pipeline.home / "artifacts" / "sessions" / SESSION / "scores.json"
+    scores.write_bytes(scores.read_bytes()[:-10])
+    assert "no heartbeat" in heartbeat(pipeline, now, receiver)
+    assert receiver.requests == []
 
 
 def test_without_its_url_there_is_no_heartbeat(pipeline: Pipeline, now: datetime) -> None:
-    assert after_run(pipeline, SESSION, now, "") == "no heartbeat: its URL is not set"
+    assert pipeline.run(SESSION).success
+    assert heartbeat(pipeline, now, None) == f"{SESSION} is whole; no heartbeat: its URL is not set"
+
+
+def test_what_cannot_be_looked_at_is_an_alert_and_silences_no_other(pipeline: Pipeline, receiver: Receiver) -> None:
+    now = datetime.now(UTC)
+    break_source(pipeline.home, SESSION)
+    pipeline.run(SESSION)
+    journal = pipeline.home / "artifacts" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b"bootstrap", b"bootstrep"))
+    tick(pipeline, now, f"json://127.0.0.1:{receiver.port}/?retry=0")
+    (body,) = receiver.bodies
+    assert "nothing can be said of sign-offs" in body
+    assert "rejected_share" in body
+
+
+def test_alerts_on_what_is_no_longer_expected_end(pipeline: Pipeline, unused_port: int) -> None:
+    live(pipeline)
+    path = pipeline.home / "config" / "pipeline.yaml"
+    late = datetime(2008, 9, 4, 23, 0, tzinfo=UTC)
+    tick(pipeline, late)
+    assert {"session:2008-09-02@2008-09-02", "session:2008-09-03@2008-09-03"} <= set(open_alerts(pipeline.home))
+    path.write_text(path.read_text().replace("missing_sessions: []", "missing_sessions: [2008-09-03]"))
+    tick(pipeline, late)
+    assert "session:2008-09-03@2008-09-03" not in open_alerts(pipeline.home)
 
 
 # --- with a real daemon

@@ -57,7 +57,6 @@ def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
             ("data", "rows", "pass"), ("data", "schema", "pass"), ("model", "auc", "pass"), ("business", "rate", "pass")
         ),
         drift=readings(("drift", "return_1", "pass")),
-        system=(),
         model_sha256="a" * 64,
         champion_sha256="a" * 64,
         standing="in service since 2008-09-01: alice@example.com approved r1",
@@ -139,17 +138,9 @@ def test_each_layer_has_one_line_and_only_what_failed_needs_a_person() -> None:
         "drift partly 1 of 2 distributions as in training, 1 without evidence "
         "model FAIL 0 of 2 measures as they should be, 1 failed, 1 without evidence "
         "business unknown 0 of 1 measures as they should be, 1 without evidence "
-        "system no alert is open on runs, sensors and channels"
+        "system see countersign status: alerts on runs, sensors and channels are of today"
     )
     assert section(text, "NEEDS A PERSON") == "NEEDS A PERSON - Brier is fail."
-
-
-def test_an_open_alert_on_the_system_is_a_red_light_and_needs_a_person() -> None:
-    text = report_text(facts(system=("sensor drift_sensor failed: no disk space",)))
-    assert section(text, "MONITORING").endswith("system FAIL 1 open on runs, sensors and channels")
-    assert "Sensor drift_sensor failed: no disk space." in section(text, "NEEDS A PERSON")
-    unknown = section(report_text(facts(system=None)), "MONITORING")
-    assert "system unknown alerts.jsonl cannot be read" in unknown, "never green without evidence"
 
 
 def test_a_missing_symbol_and_rejected_rows_need_a_person_and_stand_with_the_data() -> None:

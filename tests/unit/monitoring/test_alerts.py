@@ -48,14 +48,29 @@ def logged(*batches: Sequence[Verdict]) -> Lines:
     lines: Lines = []
     for hour, batch in enumerate(batches):
         at = (NOW + timedelta(hours=hour)).isoformat()
-        lines += [{"event": event, "at": at, **fields} for event, fields in alert_events(lines, batch)]
+        lines += [
+            {"event": event, "at": at, "sha256": f"{hour}-{number}", **fields}
+            for number, (event, fields) in enumerate(alert_events(lines, batch))
+        ]
     return lines
 
 
-def sent(lines: Lines, event: str, channel: str, at: datetime = NOW) -> Lines:
-    """``lines`` and one on a channel."""
-    still = sorted(open_ids(lines[-1] if lines else None))
-    return [*lines, {"event": event, "at": at.isoformat(), "channel": channel, "open": still}]
+def sent(lines: Lines, event: str, channel: str, through: int = -1) -> Lines:
+    """``lines`` and one on a channel, which was told of those up to number ``through``."""
+    still = sorted(open_ids(lines[-1]))
+    line = {"event": event, "at": NOW.isoformat(), "channel": channel, "open": still, "sha256": f"s{len(lines)}"}
+    return [*lines, {**line, "through": lines[through]["sha256"]}]
+
+
+def more(lines: Lines, *verdicts: Verdict) -> Lines:
+    """``lines`` and what ``verdicts`` add."""
+    return [
+        *lines,
+        *(
+            {"event": event, "at": NOW.isoformat(), "sha256": f"m{len(lines)}-{number}", **fields}
+            for number, (event, fields) in enumerate(alert_events(lines, verdicts))
+        ),
+    ]
 
 
 def told(lines: Lines, channel: str) -> list[tuple[str, str]]:
@@ -176,18 +191,35 @@ def test_a_channel_is_told_of_what_opened_and_ended_since_its_last_message_and_n
     first = logged([verdict("fail", measure="auc"), verdict("fail", measure="brier")])
     lines = sent(first, "delivered", "1")
     assert told(lines, "1") == []
-    lines += [
-        {"event": event, "at": NOW.isoformat(), **fields}
-        for event, fields in alert_events(
-            lines,
-            [
-                verdict("fail", "2008-10-02", measure="auc"),
-                verdict("pass", "2008-10-02", measure="brier"),
-                verdict("fail", "2008-10-02", measure="rows"),
-            ],
-        )
-    ]
+    lines = more(
+        lines,
+        verdict("fail", "2008-10-02", measure="auc"),
+        verdict("pass", "2008-10-02", measure="brier"),
+        verdict("fail", "2008-10-02", measure="rows"),
+    )
     assert told(lines, "1") == [("ended", "brier"), ("opened", "rows")]
+
+
+def test_an_alert_that_opened_while_a_message_was_on_its_way_is_in_the_next_one() -> None:
+    lines = more(logged([verdict("fail", measure="auc")]), verdict("fail", measure="brier"))
+    assert told(sent(lines, "delivered", "1", through=0), "1") == [("opened", "brier")]
+
+
+def test_an_alert_ends_with_the_severity_that_it_had() -> None:
+    lines = logged([verdict("fail", severity="error")], [verdict("pass", "2008-10-02")])
+    assert [line["severity"] for line in lines] == ["error", "error"]
+
+
+def test_a_message_is_as_urgent_as_the_worst_that_began() -> None:
+    ended = logged([verdict("fail")], [verdict("pass", "2008-10-02")])[1:]
+    assert message(ended, "book")[2] == "success"
+    assert message(logged([verdict("fail")]), "book")[2] == "warning"
+    assert message(logged([verdict("fail"), verdict("fail", measure="x", severity="error")]), "book")[2] == "failure"
+
+
+def test_half_a_character_in_a_sentence_can_be_written() -> None:
+    broken = Verdict("metrics", "auc", "model", "fail", "warning", "2008-10-01", "symbol \ud83d is odd")
+    assert logged([broken])[0]["sentence"].encode() == b"symbol ? is odd"
 
 
 def test_a_channel_that_was_never_told_hears_of_what_is_open_and_not_of_the_past() -> None:
@@ -200,8 +232,7 @@ def test_a_channel_that_was_never_told_hears_of_what_is_open_and_not_of_the_past
 
 def test_a_warning_that_becomes_an_error_is_told_again() -> None:
     lines = sent(logged([verdict("fail")]), "delivered", "1")
-    worse = alert_events(lines, [verdict("fail", "2008-10-02", severity="error")])
-    lines += [{"event": event, "at": NOW.isoformat(), **fields} for event, fields in worse]
+    lines = more(lines, verdict("fail", "2008-10-02", severity="error"))
     assert told(lines, "1") == [("updated", "auc")]
 
 
@@ -230,7 +261,7 @@ def test_a_message_names_errors_first_then_warnings_then_what_ended_and_counts_t
         [verdict("fail", measure="auc"), verdict("fail", measure="brier")],
         [verdict("pass", "2008-10-02", measure="auc"), verdict("fail", "2008-10-02", measure="rows", severity="error")],
     )
-    title, text = message(lines, "book")
+    title, text, _ = message(lines, "book")
     assert title == "Countersign book: alerts, 3 new, 1 ended"
     heads = [part.splitlines()[0].split(" · ")[0] for part in text.split("\n\n")]
     assert heads == ["NEW error", "NEW warning", "NEW warning", "ENDED warning"]

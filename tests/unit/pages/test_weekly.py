@@ -269,20 +269,20 @@ def test_alerts_say_what_became_of_them_and_open_ones_come_first(facts: WeekFact
         ["2008-09-02", "ece", "ended 2008-09-08"],
     ]
     assert "2 in all: 1 open at the end of the week, 1 ended by then." in shown(page, "Alerts")
-    assert "Alert since 2008-09-16 (model, warning): qlike is too high." in shown(page, "Waits")
-    assert "ece is too high" not in shown(page, "Waits")
+    assert "Alert since 2008-09-16 (model, warning): qlike is too high." in shown(page, "Needs")
+    assert "ece is too high" not in shown(page, "Needs")
 
 
 def test_an_open_alert_that_the_report_tells_of_is_not_told_twice(facts: WeekFacts) -> None:
     page = weekly_page(
         replace(facts, alerts=[alert("qlike", "2008-09-16", "2008-09-19")], needs=["Qlike is too high."])
     )
-    assert shown(page, "Waits").count("is too high") == 1
+    assert shown(page, "Needs").count("is too high") == 1
 
 
 def test_a_missing_session_waits_for_a_person_with_the_command_that_makes_it(facts: WeekFacts) -> None:
     page = weekly_page(replace(facts, missing=(WEEK[3],)))
-    assert f"{WEEK[3]} is not in the store, or not whole: make run SESSION={WEEK[3]}." in shown(page, "Waits")
+    assert f"{WEEK[3]} is not in the store, or not whole: make run SESSION={WEEK[3]}." in shown(page, "Needs")
     assert "4 of 5 sessions" in page.subtitle
 
 

@@ -75,7 +75,7 @@ def test_passes_alone_leave_no_log(project: Project) -> None:
 def test_each_channel_is_told_once_of_what_opened_and_of_what_ended(project: Project, receiver: Receiver) -> None:
     to = channels(url(receiver))
     note_checks(project, "metrics", [("2008-09-02", FAILED)], NOW)
-    assert deliver(project, to, NOW) == ["1 (JSON) was told of 1 change"]
+    assert deliver(project, to, NOW) == [f"{to[0].name} was told of 1 change"]
     assert deliver(project, to, NOW + timedelta(minutes=1)) == []
     note_checks(project, "metrics", [("2008-09-03", PASSED)], NOW)
     deliver(project, to, NOW + timedelta(minutes=2))
@@ -88,14 +88,16 @@ def test_a_channel_that_fails_is_tried_again_and_reported_to_the_others(
     # Nothing listens on the first one's port.
     to = channels(f"json://127.0.0.1:{unused_port}/?retry=0, {url(receiver)}")
     note_checks(project, "metrics", [("2008-09-02", FAILED)], NOW)
+    dead, well = (channel.name for channel in to)
     first = deliver(project, to, NOW)
-    assert "number 1 (JSON)" in first[0]
-    assert first[1] == "2 (JSON) was told of 2 changes", "the check, and the channel that failed before its turn"
-    assert "number 1 (JSON) of COUNTERSIGN_ALERT_URLS did not take" in receiver.bodies[0]
-    assert open_ids(project.alerts.last()) == {"metrics:auc@2008-09-02", "channel:1 (JSON)@2008-09-03"}
-    assert deliver(project, to, NOW + timedelta(seconds=30)) == [], "before its minute is over"
+    assert first[0].startswith(f"number {dead} of COUNTERSIGN_ALERT_URLS did not take the message")
+    assert first[1] == f"{well} was told of 1 change"
+    assert open_ids(project.alerts.last()) == {"metrics:auc@2008-09-02", f"channel:{dead}@2008-09-03"}
+    soon = deliver(project, to, NOW + timedelta(seconds=30))
+    assert soon == [f"{dead} failed, and is tried again at 22:01:00 UTC", f"{well} was told of 1 change"]
+    assert f"number {dead} of COUNTERSIGN_ALERT_URLS did not take" in receiver.bodies[1]
     assert len(deliver(project, to, NOW + timedelta(minutes=1))) == 1
-    (alert,) = [a for a in alerts(project.alerts.read()) if a.measure == "1 (JSON)"]
+    (alert,) = [a for a in alerts(project.alerts.read()) if a.measure == dead]
     assert alert.value == 2, "attempts"
 
 
@@ -105,7 +107,7 @@ def test_a_channel_that_is_back_gets_what_it_missed_and_its_alert_ends(project: 
     to = channels(url(receiver))
     deliver(project, to, NOW)
     receiver.status = 200
-    assert deliver(project, to, NOW + timedelta(minutes=2)) == ["1 (JSON) was told of 1 change"]
+    assert deliver(project, to, NOW + timedelta(minutes=2)) == [f"{to[0].name} was told of 1 change"]
     assert open_ids(project.alerts.last()) == {"metrics:auc@2008-09-02"}
     assert "AUC is low" in receiver.bodies[-1]
 
@@ -134,6 +136,20 @@ def test_an_unscored_session_stays_an_alert_however_many_come_after_it(home: Pat
     found = {v.measure: v.status for v in scored_in_time(project, month_later)}
     assert list(found) == ["2008-09-02", "2008-09-26", "2008-09-29", "2008-09-30", "2008-10-01", "2008-10-02"]
     assert set(found.values()) == {"fail"}
+
+
+def test_damaged_scores_are_none(home: Path) -> None:
+    project = live(home)
+    run(project, "2008-09-02")
+    scores = home / "artifacts" / "sessions" / "2008-09-02" / "scores.json"
+    scores.write_bytes(scores.read_bytes()[:100])
+    (late,) = scored_in_time(project, project.calendar.close("2008-09-02") + timedelta(hours=30))
+    assert late.status == "fail"
+
+
+def test_a_verdict_from_the_future_is_not_taken(project: Project) -> None:
+    note_checks(project, "metrics", [("2030-01-01", FAILED)], NOW)
+    assert not project.alerts.path.exists()
 
 
 def test_a_source_that_gets_no_new_sessions_owes_none(project: Project, now: datetime) -> None:

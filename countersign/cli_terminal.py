@@ -1,0 +1,38 @@
+"""Terminal: what a command is given besides its arguments.
+
+Belongs here: the project folder, the clock and the places of keys, as ``cli`` found them. Does not belong here: finding
+them, commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from countersign.project import Project
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """``clock`` gives the time in UTC. ``key`` is the key that the environment names, ``keys`` where a person's lie."""
+
+    home: Path
+    clock: Callable[[], datetime]
+    key: Path | None
+    keys: Path
+
+    def open_project(self) -> Project:
+        from countersign.project import open_project
+
+        return open_project(self.home, self.clock().date())
+
+
+def as_text(value: Any) -> str:
+    """``value`` as JSON, for a program to read."""
+    from countersign.storage.codec import json_bytes
+
+    return json_bytes(value).decode()

@@ -1,0 +1,96 @@
+"""The gate drill: that it passes on a sound gate, and that it reports each hole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from countersign.cli import main
+from countersign.gate import rules
+from countersign.gate.signers import list_signers
+from countersign.gate.statement import parse
+from countersign.model import registry
+from countersign.steps import drill
+from countersign.steps import gate as gate_steps
+
+pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
+
+
+def snapshot(home: Path) -> dict[str, bytes]:
+    """Every file but the cache of the calendar, which may be made anew at any time."""
+    files = (p for p in home.rglob("*") if p.is_file() and ".cache" not in p.parts)
+    return {str(p): p.read_bytes() for p in files}
+
+
+def run(home: Path) -> tuple[int, dict[str, bool], str]:
+    """Exit code, which trials held, and what is printed for a person."""
+    done = CliRunner().invoke(main, ["--home", str(home), "drill", "--json"], catch_exceptions=False)
+    trials = json.loads(done.stdout)["trials"]
+    text = drill.drill_text([drill.Trial(**trial) for trial in trials])
+    return done.exit_code, {trial["name"]: trial["held"] for trial in trials}, text
+
+
+def test_every_bad_candidate_is_refused_the_good_one_deployed_and_the_project_untouched(home: Path) -> None:
+    before = snapshot(home)
+    code, held, text = run(home)
+    assert (code, set(held.values())) == (0, {True}), text
+    assert snapshot(home) == before
+    assert len(held) == len(drill._PLANTED) + 1
+    assert text.endswith(f"All {len(held)} held.")
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def anyone(statement: bytes, signature: str, signers: Any, at: Any) -> Any:
+    """A verification that takes the statement's word for who signed."""
+    del signature, at
+    said = parse(statement).signer
+    return next(signer for signer in signers if signer.principal == said)
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """A rule that was taken away."""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "instead", "holes"),
+    [
+        (rules, "require_open", nothing, {"superseded", "expired", "stale champion"}),
+        (gate_steps, "admit", nothing, {"signed by the requester", "replayed on another project", "superseded"}),
+        (gate_steps, "verify", anyone, {"signed by an unknown key", "statement changed after signing"}),
+        (gate_steps, "verify_in_service", nothing, {"forged journal line, an approval"}),
+        (registry, "verify_in_service", nothing, {"forged journal line, a deployment"}),
+        (gate_steps, "read_evidence", nothing, {"evidence changed"}),
+        (gate_steps, "list_signers", lambda path: list_signers(path)[:1], {"a good candidate, well signed"}),
+    ],
+    ids=["closed requests", "admission", "signatures", "deploying", "scoring", "evidence", "signers"],
+)
+def test_a_rule_that_was_taken_away_is_reported_as_a_hole(
+    module: Any, name: str, instead: Any, holes: set[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Training takes no part in these.
+    monkeypatch.setattr(drill, "_PLANTED", {k: v for k, v in drill._PLANTED.items() if k != "worse than the baseline"})
+    monkeypatch.setattr(module, name, instead)
+    code, held, text = run(home)
+    assert code == 1
+    assert holes <= {trial for trial, good in held.items() if not good}, text
+    assert "FAILED" in text
+
+
+def test_checks_that_let_a_worse_candidate_pass_are_reported_as_a_hole(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drill, "_PLANTED", {"worse than the baseline": drill._PLANTED["worse than the baseline"]})
+    monkeypatch.setattr(drill, "automatic_checks", lambda *_, **__: ())
+    code, held, _ = run(home)
+    assert (code, held["worse than the baseline"]) == (1, False)
+
+
+def test_a_drill_without_a_model_in_service_is_refused_in_one_message(empty_home: Path) -> None:
+    done = CliRunner().invoke(main, ["--home", str(empty_home), "drill"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "bootstrap_job" in done.stderr
