@@ -32,7 +32,7 @@ WAITING: Final = "sign_off"
 CHANNEL: Final = "channel"
 """The subject of verdicts on channels."""
 
-_ALERT_EVENTS: Final = ("opened", "updated", "ended")
+ALERT_EVENTS: Final = ("opened", "updated", "ended")
 _LONGEST_WAIT: Final = timedelta(hours=1)
 
 
@@ -103,7 +103,7 @@ def alert_events(lines: Sequence[Line], verdicts: Iterable[Verdict]) -> list[Eve
     Insufficient evidence neither opens nor ends one. A session older than the last one on record of the same measure
     changes nothing: what is wrong now is told by the newest.
     """
-    latest = {line["key"]: line for line in lines if line["event"] in _ALERT_EVENTS}
+    latest = {line["key"]: line for line in lines if line["event"] in ALERT_EVENTS}
     still = open_ids(lines[-1] if lines else None)
     events: list[Event] = []
     for verdict in sorted(verdicts, key=lambda v: v.session):
@@ -169,7 +169,7 @@ def alerts(lines: Iterable[Line]) -> list[Alert]:
     """Every alert of the log, in the order in which they opened."""
     found: dict[str, Alert] = {}
     for line in lines:
-        if line["event"] not in _ALERT_EVENTS:
+        if line["event"] not in ALERT_EVENTS:
             continue
         before = found.get(line["alert"])
         if line["event"] == "ended":
@@ -205,7 +205,7 @@ def untold(lines: Sequence[Line], channel: str) -> list[Line]:
     severity: dict[str, str] = {}
     found = []
     for number, line in enumerate(lines):
-        if line["event"] not in _ALERT_EVENTS or line["key"] == f"{CHANNEL}:{channel}":
+        if line["event"] not in ALERT_EVENTS or line["key"] == f"{CHANNEL}:{channel}":
             continue
         worse = line["event"] == "updated" and severity.get(line["alert"]) == "warning" and line["severity"] == "error"
         severity[line["alert"]] = line["severity"]

@@ -232,11 +232,14 @@ def _waits(facts: WeekFacts) -> list[Block]:
     return [Words(waits, bullets=True) if waits else Words(["Nothing at the end of this week."])]
 
 
+THEIR_WORDS: Final = "A person's words, as they were written:"
+
+
 def _commentary(facts: WeekFacts) -> list[Block]:
-    if facts.commentary is None:
+    if facts.commentary is None or not facts.commentary.strip():
         words = f"None has been written. To add one: write commentary/{facts.week}.md, then materialize weekly_review."
         return [Words([words])]
-    return [Words(["A person's words, as they were written:"]), Verbatim(facts.commentary)]
+    return [Words([THEIR_WORDS]), Verbatim(facts.commentary)]
 
 
 def _alerts(facts: WeekFacts) -> list[Block]:
@@ -328,8 +331,8 @@ def _psi(facts: WeekFacts) -> list[Block]:
     maps = [heat_map(facts.quarter, subjects, steps, failed, width) for width in (15.0, 5.0)]
     words = (
         f"PSI against the training data over {facts.thresholds.drift.window_sessions} sessions. Over {limit:g} alone "
-        "is no drift: slow features pass that in most quarters. A dot says that effect, significance and persistence "
-        "came together."
+        "is no drift: slow features pass that in most quarters (colours are by the threshold of now). A dot says that "
+        "effect, significance and persistence came together."
     )
     last = facts.drift[facts.drift["date"] == facts.drift["date"].max()]
     rows = [

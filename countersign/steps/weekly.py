@@ -14,10 +14,10 @@ from countersign.checks import CheckResult
 from countersign.errors import ArtifactError, SessionError
 from countersign.gate.state import state_of
 from countersign.model.registry import read_model
-from countersign.monitoring.alerts import Alert, alerts
+from countersign.monitoring.alerts import ALERT_EVENTS, Alert, alerts
 from countersign.monitoring.replay import replay_text
 from countersign.pages.page import WIDTH, page_html, page_text
-from countersign.pages.weekly import QUARTER, Standing, WeekFacts, weekly_page
+from countersign.pages.weekly import QUARTER, THEIR_WORDS, Standing, WeekFacts, weekly_page
 from countersign.project import Project
 from countersign.report import needs_a_person
 from countersign.steps.made import Made, Numbers
@@ -125,7 +125,8 @@ def sessions_reviewed(sessions: Sequence[str], missing: Sequence[str]) -> CheckR
 
 def review_complete(text: str, words: str | None) -> CheckResult:
     """The text form names every measure, within 80 columns (a person's commentary aside)."""
-    own = text.replace(words, "") if words else text
+    # As a whole, with what stands before it: a short one may be part of any word.
+    own = text.replace(f"{THEIR_WORDS}\n\n{words.rstrip(chr(10))}\n", "") if words else text
     missing = [measure for measure in MEASURES if measure not in own]
     wide = sum(len(line) > WIDTH for line in own.splitlines())
     return CheckResult(
@@ -255,7 +256,11 @@ def _alerts_until(log: Journal, sunday: date) -> list[Alert]:
     lines = [
         line
         for line in log.read()
-        if line.get("session", "") <= sunday.isoformat() and not line.get("key", "").startswith(f"{ASSET}:")
+        # What a check found is of its session, whenever that was run; what is wrong with runs is of its day.
+        if line["event"] in ALERT_EVENTS
+        and line["session"] <= sunday.isoformat()
+        and (line["layer"] != "system" or line["at"][:10] <= sunday.isoformat())
+        and not line["key"].startswith(f"{ASSET}:")
     ]
     return alerts(lines)
 

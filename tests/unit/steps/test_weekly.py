@@ -12,6 +12,7 @@ import pytest
 from countersign.checks import CheckResult
 from countersign.errors import ArtifactError, SessionError
 from countersign.monitoring.latency import NO_RUNS
+from countersign.pages.weekly import THEIR_WORDS
 from countersign.project import Project, open_project
 from countersign.steps.alerts import note_checks
 from countersign.steps.made import Made
@@ -219,6 +220,10 @@ def test_a_text_that_lacks_a_measure_or_is_too_wide_fails(text: str, status: str
     assert review_complete(text.format(all="\n".join(MEASURES)), None).status == status
 
 
-def test_the_width_of_a_persons_words_is_their_own() -> None:
-    wide = "wide " * 40
-    assert review_complete("\n".join(MEASURES) + "\n" + wide, wide).status == "pass"
+def test_a_persons_words_are_no_part_of_what_is_checked() -> None:
+    own = "\n".join(MEASURES)
+    short = f"{own}\n  {THEIR_WORDS}\n\ne\n\nend\n"
+    assert review_complete(short, "e\n").status == "pass", "an e is in every measure's name"
+    wide = f"{own}\n  {THEIR_WORDS}\n\n{'x' * 200}\n\nend\n"
+    assert review_complete(wide, "x" * 200 + "\n\n\n\n").status == "pass"
+    assert review_complete(wide, None).status == "fail"
