@@ -67,6 +67,9 @@ def candidate(
         clock,
         lambda opened, now: [retrain_steps.make_candidate(opened, config.reason, config.asked_by, now)],
     )
+    request = gate_steps.gate_state(project.open(clock.now())).open_request
+    if request:
+        context.instance.add_run_tags(context.run_id, {"countersign/request": request.id})
 
 
 @dg.asset_check(asset=candidate, description="The newest candidate has been decided on.")

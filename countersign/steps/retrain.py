@@ -303,7 +303,7 @@ def request_sign_off(
                     "champion": champion,
                     "asked_by": mine.asked_by,
                     "quorum": gate.quorum,
-                    "expires": (now + timedelta(days=gate.expiry_days)).isoformat(),
+                    "expires": (now.replace(microsecond=0) + timedelta(days=gate.expiry_days)).isoformat(),
                 },
             )
         ]

@@ -37,7 +37,6 @@ def judged(project: Project, session: str, deployment: Deployment) -> list[Judge
     conditions = [parse_condition(text) for text in deployment.conditions]
     if not conditions:
         return []
-    since = project.calendar.last_closed(deployment.at) or project.first_session
     longest = max(condition.sessions for condition in conditions)
     days = [
         day
@@ -47,8 +46,9 @@ def judged(project: Project, session: str, deployment: Deployment) -> list[Judge
     tables = []
     for day in days:
         scored = project.calendar.at(day, -HORIZON)
-        said = project.predictions.first(scored) if scored >= since else None
-        if said and said.model == deployment.model:
+        said = project.predictions.first(scored) if scored >= project.first_session else None
+        # What it said in an earlier time in service was judged then.
+        if said and said.model == deployment.model and said.at >= deployment.at:
             tables.append(project.store.read_table("outcomes", day, OUTCOMES).frame)
     thresholds, _ = load_thresholds(project.home)
     seen = _outcomes(tables)

@@ -203,7 +203,16 @@ def test_dagsters_own_command_says_what_is_wrong_exits_non_zero_and_changes_no_a
     ]
 
     def materialize(session: str, folder: Path, _: str) -> subprocess.CompletedProcess[str]:
-        command = ["dagster", "asset", "materialize", "-m", "definitions", "--select", "key:prices_raw+ and tag:daily", "--partition"]
+        command = [
+            "dagster",
+            "asset",
+            "materialize",
+            "-m",
+            "definitions",
+            "--select",
+            "key:prices_raw+ and tag:daily",
+            "--partition",
+        ]
         return subprocess.run(
             [str(Path(sys.executable).with_name(command[0])), *command[1:], session],
             cwd=root,

@@ -1,0 +1,141 @@
+"""A model followed by what came of it: the conditions of its approval, and a candidate in the champion's shadow."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from countersign.gate.conditions import parse_condition
+from countersign.gate.rules import due
+from countersign.model.measures import qlike_losses
+from countersign.steps.gate import gate_state, tend
+from countersign.steps.monitoring import outcome_sessions
+from countersign.steps.prices import clean_sessions, ingest_sessions
+from countersign.steps.scoring import feature_sessions, score_sessions
+from countersign.steps.standing import conditions_check, judged, shadow
+from countersign.tables import OUTCOMES, SCORES
+from tests.desk import DAY, HOUR, NOON, Desk
+
+BROKEN = "qlike over 10 sessions above 0.000001"
+HOLDS = "qlike over 10 sessions above 999"
+TOO_LONG = "qlike over 200 sessions above 0.000001"
+
+
+def score_month(desk: Desk, count: int, now: datetime) -> list[str]:
+    """The first ``count`` sessions from the source to their outcomes; their names."""
+    project = desk.project
+    sessions = project.daily_sessions(NOON)[:count]
+    list(ingest_sessions(project, sessions, now))
+    list(clean_sessions(project, sessions))
+    list(feature_sessions(project, sessions))
+    list(score_sessions(project, sessions, now))
+    list(outcome_sessions(project, sessions))
+    return sessions
+
+
+def approved_with(desk: Desk, *conditions: str) -> str:
+    """Candidate 1 in service, approved under ``conditions``; its digest."""
+    desk.ask(1)
+    desk.decide("approve", "alice", NOON + HOUR, conditions=[parse_condition(text) for text in conditions])
+    return desk.deploy(NOON + 2 * HOUR)
+
+
+def test_a_condition_is_judged_by_what_came_of_this_models_own_forecasts(desk: Desk) -> None:
+    first = desk.scoring()
+    model = approved_with(desk, BROKEN, HOLDS, TOO_LONG)
+    assert model != first
+    *_, last = score_month(desk, 20, NOON + 3 * HOUR)
+    champion = desk.state.champion
+    assert champion is not None
+    broken, holds, unknown = judged(desk.project, last, champion)
+    assert [broken.status, holds.status, unknown.status] == ["broken", "holds", "insufficient"]
+    days = desk.project.calendar.lookback(last, 10)
+    tables = [desk.project.store.read_table("outcomes", day, OUTCOMES).frame for day in days]
+    losses = [
+        qlike_losses(t["came_volatility"].to_numpy() ** 2, t["volatility_forecast"].to_numpy() ** 2) for t in tables
+    ]
+    assert broken.value == pytest.approx(float(np.concatenate(losses).mean()), rel=1e-6)
+    assert broken.rows == 40
+
+
+def test_a_broken_condition_brings_the_earlier_model_back_by_itself_and_the_journal_says_so(desk: Desk) -> None:
+    first = desk.scoring()
+    approved_with(desk, BROKEN)
+    *_, last = score_month(desk, 20, NOON + 3 * HOUR)
+    check = conditions_check(desk.project, last)
+    assert (check.status, check.numbers["broken"]) == ("fail", 1)
+    assert [word.split(": ")[1] for word in tend(desk.project, NOON + DAY)] == ["condition_broken"]
+    assert tend(desk.project, NOON + DAY) == [], "once"
+    assert desk.deploy(NOON + DAY + HOUR) == first
+    assert desk.events[-2:] == ["condition_broken", "deployed"]
+    assert desk.state.deployments[-1].why == "a condition of the approval is broken"
+    assert tend(desk.project, NOON + 2 * DAY) == [], "the model that is back has no such condition"
+
+
+def test_a_condition_that_cannot_be_judged_is_no_pass_and_brings_nothing_back(desk: Desk) -> None:
+    approved_with(desk, TOO_LONG)
+    *_, last = score_month(desk, 20, NOON + 3 * HOUR)
+    assert conditions_check(desk.project, last).status == "insufficient"
+    assert tend(desk.project, NOON + DAY) == []
+    assert due(gate_state(desk.project), NOON + DAY, "stop") is None
+
+
+def test_what_another_model_said_breaks_no_condition(desk: Desk) -> None:
+    *_, last = score_month(desk, 20, NOON - HOUR)
+    approved_with(desk, BROKEN)
+    assert conditions_check(desk.project, last).status == "insufficient"
+
+
+def test_an_approval_without_conditions_has_none_to_break(desk: Desk) -> None:
+    assert conditions_check(desk.project, "2008-09-02").status == "pass"
+
+
+def test_a_candidate_that_waits_runs_in_the_shadow_and_decides_nothing(desk: Desk, tmp_path: Path) -> None:
+    alone = Desk(Path(shutil.copytree(desk.home, tmp_path / "alone")), desk.keys)
+    request = desk.ask(1)
+    assert shadow(desk.project, request, NOON) is None
+    sessions = score_month(desk, 12, NOON + HOUR)
+    score_month(alone, 12, NOON + HOUR)
+    for session in sessions:
+        said, without = (d.project.store.digest("scores", session) for d in (desk, alone))
+        assert said == without, "the champion's scores are those that it would give alone"
+    found = shadow(desk.project, request, NOON)
+    assert found is not None
+    assert (found.sessions, found.first, found.last, found.rows) == (12, sessions[0], sessions[-1], 48)
+    # The candidate is the champion but for what is told of its training.
+    assert found.decided_alike == 1
+    assert found.candidate_qlike == found.champion_qlike
+    assert found.matured_rows == 28, "seven sessions have matured"
+    assert math.isfinite(found.candidate_brier)
+
+
+def test_once_it_is_decided_there_is_no_shadow(desk: Desk) -> None:
+    desk.ask(1)
+    desk.decide("reject", "alice", NOON + HOUR, reason="no")
+    score_month(desk, 2, NOON + 2 * HOUR)
+    assert not desk.project.store.has("shadow", desk.project.first_session)
+
+
+def test_a_damaged_candidate_casts_no_shadow_and_the_champion_scores(desk: Desk) -> None:
+    request = desk.ask(1)
+    path = desk.home / "artifacts" / "models" / request.candidate / "model.json"
+    path.write_bytes(path.read_bytes()[:-30])
+    (session,) = score_month(desk, 1, NOON + HOUR)
+    assert len(desk.project.store.read_table("scores", session, SCORES).frame) == 4
+    assert not desk.project.store.has("shadow", session)
+
+
+def test_a_deployed_model_is_stamped_on_its_scores_with_the_decision(desk: Desk) -> None:
+    approved_with(desk)
+    (session,) = score_month(desk, 1, NOON + 3 * HOUR)
+    inputs = desk.project.store.read_table("scores", session, SCORES).stored.inputs
+    champion = desk.state.champion
+    assert champion is not None
+    assert (inputs["model"], inputs["decision"]) == (champion.model, champion.decision)
+    signed = {line["sha256"]: line["signer"] for line in desk.project.journal.read() if line["event"] == "signed"}
+    assert signed[inputs["decision"]] == "alice@example.com"
