@@ -61,6 +61,7 @@ def candidate(
     If it fails: nobody asked for a retrain (monitoring does, or give `reason` and `asked_by` in the launchpad), or a
     session before the newest is not in the store. A failed check of it means that nobody is asked to sign.
     """
+    started = clock.now()
     yield from record(
         context,
         project,
@@ -68,15 +69,9 @@ def candidate(
         lambda opened, now: [retrain_steps.make_candidate(opened, config.reason, config.asked_by, now)],
     )
     request = gate_steps.gate_state(project.open(clock.now())).open_request
-    if request:
-        context.instance.add_run_tags(context.run_id, {"countersign/request": request.id})
-
-
-@dg.asset_check(asset=candidate, description="The newest candidate has been decided on.")
-def signed_off(project: ProjectResource, clock: ClockResource) -> dg.AssetCheckResult:
-    """Says since when a candidate waits, for whom, on what evidence, and the command to run."""
-    now = clock.now()
-    return check_result("candidate", [(None, gate_steps.signed_off(project.open(now), now))])
+    # An older one may still be open where this candidate was blocked.
+    if request and request.at >= started.replace(microsecond=0):
+        context.instance.add_run_tags(context.run.run_id, {"countersign/request": request.id})
 
 
 class SignOffConfig(dg.Config):
@@ -103,3 +98,14 @@ def sign_off(
         clock,
         lambda opened, now: [gate_steps.decided(opened, config.statement, config.signature, now)],
     )
+
+
+@dg.asset_check(
+    asset=candidate,
+    additional_deps=[sign_off, model],  # in a run with one of them it speaks of what came of it
+    description="The newest candidate has been decided on.",
+)
+def signed_off(project: ProjectResource, clock: ClockResource) -> dg.AssetCheckResult:
+    """Says since when a candidate waits, for whom, on what evidence, and the command to run."""
+    now = clock.now()
+    return check_result("candidate", [(None, gate_steps.signed_off(project.open(now), now))])

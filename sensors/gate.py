@@ -13,7 +13,7 @@ import dagster as dg
 
 from countersign.errors import CountersignError
 from countersign.gate.rules import due
-from countersign.steps.gate import gate_state, tend
+from countersign.steps.gate import cut_short, gate_state, tend
 from countersign.steps.retrain import ask_for_retrain
 from resources import ClockResource, ProjectResource
 from sensors.jobs import deploy_job, retrain_job
@@ -75,7 +75,7 @@ def sign_off_sensor(
     opened = project.open(now)
     added = tend(opened, now)
     state = gate_state(opened)
-    found = due(state, now, opened.config.gate.on_revoke)
+    found = due(state, now, opened.config.gate.on_revoke) or cut_short(opened, state)
     if found is None:
         waiting = state.open_request
         said = [*added, f"{waiting.id} waits for a signature" if waiting else "nothing waits for a decision"]

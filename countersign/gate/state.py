@@ -184,11 +184,13 @@ class State:
 
 
 def state_of(lines: Sequence[Line]) -> State:
-    """What ``lines``, as ``Journal.read`` verified them, add up to."""
+    """What ``lines``, as ``Journal.read`` verified them, add up to. Raises ``JournalError`` as ``after`` does."""
     state = State()
-    for line in lines:
-        state = after(state, line)
-    return state
+    for number, line in enumerate(lines, start=1):
+        state = _followed(state, line, number)
+    # Once, and not a longer tuple for each line: the cost grows with the lines, not with their square.
+    heads, times = tuple(line["sha256"] for line in lines), tuple(_at(line) for line in lines)
+    return replace(state, project=heads[0] if heads else None, heads=heads, times=times)
 
 
 def after(state: State, line: Line) -> State:
@@ -196,20 +198,21 @@ def after(state: State, line: Line) -> State:
 
     Raises ``JournalError`` where the line lacks what its event has, or speaks of a request that there is none of.
     """
+    followed = _followed(state, line, len(state.heads) + 1)
+    heads, times = (*state.heads, line["sha256"]), (*state.times, _at(line))
+    return replace(followed, project=heads[0], heads=heads, times=times)
+
+
+def _followed(state: State, line: Line, number: int) -> State:
+    """``state`` with all that the line of that number changes, but for the heads."""
     try:
-        state = replace(
-            state,
-            project=state.project or line["sha256"],
-            heads=(*state.heads, line["sha256"]),
-            times=(*state.times, _at(line)),
-        )
+        _at(line)
         then = _THEN.get(line["event"])
         return then(state, line) if then else state
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise JournalError(
-            f"journal, line {len(state.heads) + 1} ({line.get('event')}): expected the fields of such an event, found "
-            f"others ({error!r}); countersign did not write it. Restore the file from a backup: until then no model is "
-            "used"
+            f"journal, line {number} ({line.get('event')}): expected the fields of such an event, found others "
+            f"({error!r}); countersign did not write it. Restore the file from a backup: until then no model is used"
         ) from error
 
 

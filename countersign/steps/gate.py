@@ -214,6 +214,14 @@ def _deploy(project: Project, found: Due, now: datetime) -> tuple[Deployment, Mo
     return deployment, verified[0]
 
 
+def cut_short(project: Project, state: State) -> Due | None:
+    """A deployment that the journal has and the copy for people has not: a crash came in between."""
+    champion = state.champion
+    if champion is None or not state.requests or _published(project, champion):
+        return None
+    return Due(champion.model, champion.decision, champion.request, "its deployment was cut short")
+
+
 def _published(project: Project, champion: Deployment) -> bool:
     try:
         return project.store.digest("model", None, "json") == champion.model

@@ -226,7 +226,6 @@ FORGERIES: dict[str, Callable[[Desk], int]] = {
         desk, "signed", **{**signed_before(desk), "request": "r9"}
     ),
     "a line without a time zone": lambda desk: forged(desk, "refused", at="2013-03-09T12:00:00"),
-    "a line that was dated back": lambda desk: forged(desk, "refused", at="2013-03-07T12:00:00+00:00"),
 }
 
 

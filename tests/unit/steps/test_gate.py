@@ -332,6 +332,26 @@ def test_of_an_approval_and_a_rejection_at_the_same_moment_exactly_one_wins_and_
     assert desk.events.count("deployed") == 1 + winners.count("deployed")
 
 
+def deploy_at(home: Path, now: datetime) -> bool:
+    try:
+        put_into_service(open_project(home, now.date()), now)
+    except GateError:
+        return False
+    return True
+
+
+def test_of_several_deployments_at_the_same_moment_one_succeeds(desk: Desk) -> None:
+    desk.ask(1)
+    desk.decide("approve", "alice", LATER)
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        done = list(pool.map(deploy_at, [desk.home] * 6, [LATER] * 6))
+    # One more may find the journal's line before the copy for people, and publish the same bytes.
+    assert any(done)
+    assert desk.events.count("deployed") == 2
+    assert desk.scoring() == desk.candidate(1)
+    sound(desk)
+
+
 # --- replays and forgeries
 
 
