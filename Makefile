@@ -37,7 +37,7 @@ demo: install  ## a model's life in two minutes: drift, retrain, sign-off, deplo
 	@$(BIN)/python -m sensors.demo $(DEMO)
 
 test: install  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: install  ## style
 	$(BIN)/ruff check .

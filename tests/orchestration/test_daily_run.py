@@ -197,6 +197,6 @@ def test_runs_of_single_sessions_are_counted_with_their_failures_and_ranges_are_
     assert pipeline.run("2008-09-03", "2008-09-04").success
     assert not pipeline.run("2008-09-08", assets=["features"]).success
     found = recent_runs(pipeline.instance, "daily_job")
-    assert len(found.seconds) == 2
+    assert len(found.seconds) == 1, "how long one took that failed says nothing"
     assert found.failed == 1
     assert (found.seconds > 0).all()
