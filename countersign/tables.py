@@ -6,13 +6,14 @@ here: rules about values (``clean``), how a table is written (``artifacts``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from countersign.features import FEATURES
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 Kind = Literal["date", "string", "number", "integer"]
@@ -158,3 +159,19 @@ def conform(table: Mapping[str, Any] | pd.DataFrame, columns: tuple[Column, ...]
         return pd.array(values, dtype="str")
 
     return pd.DataFrame({c.name: typed(table[c.name], c.kind) for c in columns})
+
+
+def matrices(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> list[np.ndarray]:
+    """Columns of one table a session as matrices (sessions, symbols), NaN where a symbol has no row."""
+    import numpy as np
+
+    symbols = sorted({symbol for table in tables for symbol in table["symbol"]})
+    column = {symbol: number for number, symbol in enumerate(symbols)}
+    places = [np.array([column[symbol] for symbol in table["symbol"]], dtype=int) for table in tables]
+    found = []
+    for name in names:
+        matrix = np.full((len(tables), len(symbols)), np.nan)
+        for row, (table, place) in enumerate(zip(tables, places, strict=True)):
+            matrix[row, place] = table[name].to_numpy(dtype=float)
+        found.append(matrix)
+    return found

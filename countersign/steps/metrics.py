@@ -26,7 +26,7 @@ from countersign.steps.made import Made, Numbers
 from countersign.steps.standing import CHECK as CONDITIONS
 from countersign.steps.standing import conditions_check
 from countersign.storage.codec import combined_digest
-from countersign.tables import METRICS, OUTCOMES, PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED, SCORES, conform
+from countersign.tables import METRICS, OUTCOMES, PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED, SCORES, conform, matrices
 from countersign.thresholds import (
     BusinessThresholds,
     DataThresholds,
@@ -202,9 +202,16 @@ def _data(read: _Reader, days: list[str], contract: Contract, limits: DataThresh
 
 def _model(read: _Reader, days: list[str], service: InService, limits: ModelThresholds) -> Iterator[Reading]:
     outcomes = [read.table("outcomes", day, OUTCOMES) for day in days]
-    came, said, baseline, bad, probability, baseline_probability = _matrices(
+    came, said, baseline, bad, probability, baseline_probability = matrices(
         outcomes,
-        "came_volatility volatility_forecast baseline_volatility bad_week bad_week_probability baseline_probability",
+        [
+            "came_volatility",
+            "volatility_forecast",
+            "baseline_volatility",
+            "bad_week",
+            "bad_week_probability",
+            "baseline_probability",
+        ],
     )
     validation = service.document["evaluation"]["table"]
     losses: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -251,9 +258,9 @@ def _model(read: _Reader, days: list[str], service: InService, limits: ModelThre
 
 def _business(read: _Reader, days: list[str], service: InService, limits: BusinessThresholds) -> Iterator[Reading]:
     scores = [read.table("scores", day, SCORES, ("symbol", "decision")) for day in days]
-    (decided,) = _matrices([_approved(table) for table in scores], "approved")
+    (decided,) = matrices([_approved(table) for table in scores], ["approved"])
     outcomes = [_approved(read.table("outcomes", day, OUTCOMES)) for day in days]
-    approved, bad = _matrices(outcomes, "approved bad_week")
+    approved, bad = matrices(outcomes, ["approved", "bad_week"])
     validation = service.document["evaluation"]
     rates = (
         ("approval_rate", approval_counts(decided), "approval_rate", limits.min_approval_change_points),
@@ -275,20 +282,6 @@ def _business(read: _Reader, days: list[str], service: InService, limits: Busine
 
 def _approved(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(approved=(table["decision"] == "approve").astype(float))
-
-
-def _matrices(tables: list[pd.DataFrame], names: str) -> list[np.ndarray]:
-    """Columns as matrices (sessions, symbols), NaN where a symbol has no row."""
-    symbols = sorted({symbol for table in tables for symbol in table["symbol"]})
-    column = {symbol: number for number, symbol in enumerate(symbols)}
-    places = [np.array([column[symbol] for symbol in table["symbol"]], dtype=int) for table in tables]
-    found = []
-    for name in names.split():
-        matrix = np.full((len(tables), len(symbols)), np.nan)
-        for row, (table, place) in enumerate(zip(tables, places, strict=True)):
-            matrix[row, place] = table[name].to_numpy(dtype=float)
-        found.append(matrix)
-    return found
 
 
 def _number(value: float | None) -> float:

@@ -6,9 +6,9 @@ Belongs here: reading what one model said and what came of it. Does not belong h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from countersign.model.measures import brier_losses, qlike_losses
 from countersign.model.targets import HORIZON
 from countersign.project import Project
 from countersign.storage.journal import Event
-from countersign.tables import OUTCOMES, SCORES
+from countersign.tables import OUTCOMES, SCORES, matrices
 from countersign.thresholds import load_thresholds
 
 CHECK: Final = "conditions"
@@ -161,20 +161,7 @@ def shadow(project: Project, request: Request, now: datetime) -> Shadow | None:
 
 
 def _outcomes(tables: list[pd.DataFrame]) -> Outcomes:
-    """One row a session, one column a symbol, NaN where a symbol has no row."""
-    symbols = sorted({symbol for table in tables for symbol in table["symbol"]})
-    place = {symbol: number for number, symbol in enumerate(symbols)}
-
-    def matrix(of: Any) -> np.ndarray:
-        found = np.full((len(tables), len(symbols)), np.nan)
-        for row, table in enumerate(tables):
-            found[row, [place[symbol] for symbol in table["symbol"]]] = of(table)
-        return found
-
-    names = ("came_volatility", "volatility_forecast", "baseline_volatility", "bad_week", "bad_week_probability")
-    columns = {name: matrix(lambda table, name=name: table[name].to_numpy(dtype=float)) for name in names}
-    return Outcomes(
-        **columns,
-        baseline_probability=matrix(lambda table: table["baseline_probability"].to_numpy(dtype=float)),
-        approved=matrix(lambda table: (table["decision"] == "approve").to_numpy(dtype=float)),
-    )
+    names = [field.name for field in fields(Outcomes) if field.name != "approved"]
+    approved = [table.assign(approved=(table["decision"] == "approve").astype(float)) for table in tables]
+    found = dict(zip([*names, "approved"], matrices(approved, [*names, "approved"]), strict=True))
+    return Outcomes(**found)
