@@ -58,6 +58,8 @@ def candidate(
 ) -> Events:
     """A model trained on all that is known, with the evidence beside the champion's; it waits for a person's signature.
 
+    `page` is the evidence, to be read in a browser; the check `signed_off` says for whom it waits, and how to decide.
+
     If it fails: nobody asked for a retrain (monitoring does, or give `reason` and `asked_by` in the launchpad), or a
     session before the newest is not in the store. A failed check of it means that nobody is asked to sign.
     """
@@ -89,6 +91,8 @@ def sign_off(
 ) -> Events:
     """A person's signed decision on the candidate, put on record. `countersign approve` does the same in a shell.
 
+    Materialize asks for the configuration: paste over it what `countersign sign --print-config` prints.
+
     If it fails: the signature is none of a person in `config/allowed_signers`, or the request was closed, superseded or
     expired; the message says which. Every refused attempt stands in the journal.
     """
@@ -103,7 +107,11 @@ def sign_off(
 @dg.asset_check(
     asset=candidate,
     additional_deps=[sign_off, model],  # in a run with one of them it speaks of what came of it
-    description="The newest candidate has been decided on.",
+    description=(
+        "The newest candidate has been decided on. To decide: read the page that the metadata of `candidate` names; "
+        "then `countersign approve` or `reject`, or paste what `countersign sign --print-config` prints into the "
+        "[launchpad of sign_off_job](/locations/countersign/jobs/sign_off_job/playground)."
+    ),
 )
 def signed_off(project: ProjectResource, clock: ClockResource) -> dg.AssetCheckResult:
     """Says since when a candidate waits, for whom, on what evidence, and the command to run."""

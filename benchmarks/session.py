@@ -77,7 +77,7 @@ def empty_twin(home: Path) -> str:
         checks = sorted(key.name for key in node.check_keys)
         name = node.key.to_user_string()
         lines += [
-            f"@dg.asset(deps={parents!r}, partitions_def=sessions,",
+            f"@dg.asset(deps={parents!r}, partitions_def=sessions, tags={{'daily': ''}},",
             f"    check_specs=[dg.AssetCheckSpec(name, asset={name!r}) for name in {checks!r}])",
             f"def {name}():",
             f"    checks = [dg.AssetCheckResult(passed=True, check_name=name) for name in {checks!r}]",

@@ -35,8 +35,8 @@ _LONGEST_DEPLOYMENT: Final = timedelta(minutes=5)
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Every minute: where the newest session's drift or error says that the model has aged, a retrain is asked for "
-        "in the journal, once for each breach, and launched; one that fails is launched again. Its candidate waits for "
-        "a person's signature."
+        "in the journal, once for each breach. It is launched, as is one that a person asked for "
+        "(`countersign retrain`); one that fails is launched again. The candidate waits for a person's signature."
     ),
 )
 def drift_sensor(
@@ -63,8 +63,9 @@ def drift_sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Every half minute: what the journal makes due. A signed decision is deployed, a request that is over time "
-        "expires, one that waits is reminded of (through the alerts), a broken condition brings the earlier model back."
+        "Every half minute, what the journal makes due: a signed decision is deployed; a request that is over time "
+        "expires; where one waits, people are reminded (through the alerts); a broken condition brings the earlier "
+        "model back."
     ),
 )
 def sign_off_sensor(
