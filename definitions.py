@@ -21,7 +21,7 @@ from assets.prices import price_history, prices_clean, prices_raw
 from assets.reports import report, weekly_review
 from assets.scoring import features, scores
 from countersign.project import open_project
-from resources import AlertResource, ClockResource, ProjectResource
+from resources import AlertResource, Clock, ProjectFolder
 from sensors.alerts import alert_sensor, daily_run_sensor
 from sensors.gate import drift_sensor, sign_off_sensor
 from sensors.jobs import bootstrap_job, daily_job, deploy_job, retrain_job, sign_off_job, weekly_job
@@ -48,8 +48,8 @@ def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | Non
         schedules=[daily_refresh(project), weekly_refresh(project)],
         sensors=[alert_sensor, daily_run_sensor, drift_sensor, sign_off_sensor],
         resources={
-            "project": ProjectResource(home=str(home)),
-            "clock": ClockResource(),
+            "project": ProjectFolder(home),
+            "clock": Clock(),
             "alert_channels": AlertResource(
                 urls=_secret("COUNTERSIGN_ALERT_URLS"), heartbeat=_secret("COUNTERSIGN_HEARTBEAT_URL")
             ),

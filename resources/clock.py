@@ -1,18 +1,27 @@
-"""The clock: the only place from which assets and schedules learn the time."""
+"""The clock: the only place from which assets and sensors learn the time.
+
+No ``ConfigurableResource``: whoever launches a run could set those in its configuration, and by another time an ended
+key or an expired decision would be good again.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
 
 
-class ClockResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic in a value that we do not hand out
-    """Now, or a fixed moment for tests and replays."""
+@dataclass(frozen=True)
+class Clock:
+    """Now, or the moment ``fixed`` (time-zone-aware), for tests."""
 
-    fixed: str | None = None
-    """ISO 8601 with an offset, such as ``2008-09-15T21:00:00+00:00``."""
+    fixed: datetime | None = None
 
     def now(self) -> datetime:
         """The time, aware of its zone."""
-        return datetime.fromisoformat(self.fixed) if self.fixed else datetime.now(UTC)
+        return self.fixed or datetime.now(UTC)
+
+
+ClockResource = dg.ResourceParam[Clock]
+"""What assets and sensors ask for."""

@@ -1,7 +1,12 @@
-"""The project folder that assets work on."""
+"""The project folder that assets work on.
+
+No ``ConfigurableResource``: whoever launches a run could name another folder in its configuration, with a weaker policy
+over the same artifacts.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -10,12 +15,16 @@ import dagster as dg
 from countersign.project import Project, open_project
 
 
-class ProjectResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic in a value that we do not hand out
-    """A folder with ``config/pipeline.yaml``, its artifacts and its commentary."""
+@dataclass(frozen=True)
+class ProjectFolder:
+    """The folder ``home`` with ``config/pipeline.yaml``, its artifacts and its commentary."""
 
-    home: str
-    """Absolute path."""
+    home: Path
 
     def open(self, today: date) -> Project:
         """Read the configuration, as it is now."""
-        return open_project(Path(self.home), today)
+        return open_project(self.home, today)
+
+
+ProjectResource = dg.ResourceParam[ProjectFolder]
+"""What assets and sensors ask for."""

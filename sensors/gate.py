@@ -94,11 +94,11 @@ def _wait(instance: dg.DagsterInstance, job: str, line: str, longest: timedelta)
     """
     # By the clock that Dagster's records have; and whoever launched it, since a person's run has no tag.
     now = datetime.now(UTC)
-    queued = instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=_QUEUED))
-    started = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_STARTED))
-    if queued or any(now - _start(record) < longest for record in started):
+    # One whose process was killed, before or after it began, is under way for ever in Dagster's records.
+    begun = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=[*_QUEUED, *_STARTED]))
+    if any(now - _start(record) < longest for record in begun):
         return f"a run of {job} is under way"
-    ended = instance.get_run_records(dg.RunsFilter(tags={TAG: line}), limit=7)
+    ended = instance.get_run_records(dg.RunsFilter(job_name=job, tags={TAG: line}), limit=7)
     if not ended:
         return ""
     # 1, 2, 4 … minutes after the last one began; that the journal still asks says that it came to nothing.

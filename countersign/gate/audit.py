@@ -73,12 +73,14 @@ def verify_in_service(lines: Sequence[Line], deployment: Deployment, signers: Se
             _verify_signed(state_of(lines[:decided]), lines[decided], signers)
         else:
             _verify_broken(state_of(lines[:decided]), lines[decided])
-        own = next(
+        own = [
             earlier
-            for earlier in reversed(before.deployments)
+            for earlier in before.deployments
             if earlier.model == deployment.model and (earlier.request or earlier.decision == BOOTSTRAP)
-        )
-        verify_in_service(lines, own, signers)
+        ]
+        if not own:
+            raise GateError(f"expected a return to a model that was once approved, found {deployment.model[:12]}")
+        verify_in_service(lines, own[-1], signers)
 
 
 def _verify_enough(

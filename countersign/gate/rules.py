@@ -93,7 +93,10 @@ def _admit_answer(state: State, statement: Statement, signer: Signer, now: datet
 
 def _is_among(signer: Signer, approvals: Iterable[Approval]) -> bool:
     """By name or by key: one person with two names is one signer."""
-    return any(signer.principal == approval.signer or signer.fingerprint == approval.key for approval in approvals)
+    return any(
+        signer.principal.casefold() == approval.signer.casefold() or signer.fingerprint == approval.key
+        for approval in approvals
+    )
 
 
 def _asked(request: Request, signer: Signer) -> bool:

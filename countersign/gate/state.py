@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 from countersign.errors import JournalError
@@ -175,12 +176,16 @@ class State:
         return found
 
     def fallback(self) -> Deployment | None:
-        """What comes back by itself: the newest of ``earlier`` of which no condition was ever broken.
+        """What comes back by itself: the newest of ``earlier`` that nothing but a newer approved model took out.
 
-        Two models with broken conditions would otherwise replace each other without end.
+        A model that a person rolled back from, or whose condition was broken, comes back on a person's word alone; two
+        of them would otherwise replace each other without end.
         """
-        broken = {deployment.model for deployment in self.deployments if deployment.line in self.broken}
-        return next((deployment for deployment in self.earlier() if deployment.model not in broken), None)
+        out = {deployment.model for deployment in self.deployments if deployment.line in self.broken}
+        for left, came in pairwise(self.deployments):
+            # No request: a rollback, a revoke or a broken condition. Approved anew, a model is as good as any.
+            out = out | {left.model} if came.request is None else out - {came.model}
+        return next((deployment for deployment in self.earlier() if deployment.model not in out), None)
 
 
 def state_of(lines: Sequence[Line]) -> State:
@@ -284,7 +289,8 @@ def _signed(state: State, line: Line) -> State:
             line["sha256"], signer, line["key"], _at(line), expires, line["break_glass"], tuple(line["conditions"])
         )
         # A signer whose approval ran out may give another: it takes the place of the first.
-        others = [one for one in request.approvals if one.signer != approval.signer and one.key != approval.key]
+        mine = {approval.signer.casefold(), approval.key}
+        others = [one for one in request.approvals if not mine & {one.signer.casefold(), one.key}]
         return _with_request(state, request.id, approvals=(*others, approval))
     if decision in _CLOSING:
         return _with_request(

@@ -167,6 +167,13 @@ def make_candidate(project: Project, reason: str, asked_by: str, now: datetime) 
                 "asked_by in the configuration of candidate, or types: countersign retrain --reason … --by NAME"
             )
         retrain = ask_as_person(project, reason, asked_by, now)
+    elif asked_by and asked_by.strip().casefold() != (retrain.asked_by or "").casefold():
+        # Left out without a word, that person could sign for what they asked for.
+        raise GateError(
+            f"expected {asked_by.strip()} to ask while no other wish is open, found that of "
+            f"{retrain.asked_by or 'monitoring'} since {retrain.at:%Y-%m-%d %H:%M} UTC: launch it without reason and "
+            "asked_by to serve that one"
+        )
     service = _compared_with(project)
     panel, inputs = known_bars(project, now)
     config, code = project.config.model, code_version()

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from countersign.checks import CheckResult
+from countersign.errors import ArtifactError
 from countersign.gate.bounds import Judged, Outcomes, judge
 from countersign.gate.conditions import parse_condition
 from countersign.gate.state import Deployment, Request, State, state_of
@@ -114,21 +115,29 @@ class Shadow:
 
 
 def shadow(project: Project, request: Request, now: datetime) -> Shadow | None:
-    """What ``request``'s candidate said since it waits, beside the champion; None where it has scored nothing yet."""
+    """What ``request``'s candidate said since it waits, beside the champion; None where it has scored nothing yet.
+
+    A session whose artifacts are damaged is left out.
+    """
     both, came = [], []
     for session in project.daily_sessions(now):
         if not project.store.has("shadow", session):
             continue
-        table = project.store.read_table("shadow", session, SCORES)
-        if table.stored.inputs["model"] != request.candidate:
+        try:
+            table = project.store.read_table("shadow", session, SCORES)
+            scores = project.store.read_table("scores", session, SCORES)
+            # Another candidate's, or scores that were made again by another model since, compare nothing.
+            if (table.stored.inputs["model"], scores.stored.inputs["model"]) != (request.candidate, request.champion):
+                continue
+            pair = table.frame.merge(scores.frame, on="symbol", suffixes=("", "_champion")).assign(session=session)
+            matured = project.calendar.after(session, HORIZON)
+            if matured and project.store.has("outcomes", matured):
+                outcomes = project.store.read_table("outcomes", matured, OUTCOMES).frame
+                came.append(pair.merge(outcomes[["symbol", "came_volatility", "bad_week"]], on="symbol"))
+            both.append(pair)
+        except ArtifactError:
+            # No signature binds it: a damaged day is left out, and keeps nobody from deciding.
             continue
-        scores = project.store.read_table("scores", session, SCORES).frame
-        pair = table.frame.merge(scores, on="symbol", suffixes=("", "_champion")).assign(session=session)
-        both.append(pair)
-        matured = project.calendar.after(session, HORIZON)
-        if matured and project.store.has("outcomes", matured):
-            outcomes = project.store.read_table("outcomes", matured, OUTCOMES).frame
-            came.append(pair.merge(outcomes[["symbol", "came_volatility", "bad_week"]], on="symbol"))
     if not both:
         return None
     said = pd.concat(both)

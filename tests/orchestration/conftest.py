@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from definitions import build_definitions
-from resources import ClockResource
+from resources import Clock
 
 
 def file_digest(path: Path) -> str:
@@ -95,7 +95,7 @@ def steps_started(run: dg.ExecuteInProcessResult) -> list[str]:
 
 
 def make_pipeline(home: Path, now: datetime, instance: dg.DagsterInstance) -> Pipeline:
-    clock = ClockResource(fixed=now.isoformat())
+    clock = Clock(now)
     return Pipeline(home, build_definitions(home, resource_overrides={"clock": clock}), instance)
 
 

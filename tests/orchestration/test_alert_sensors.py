@@ -21,7 +21,7 @@ import pytest
 
 from countersign.monitoring.alerts import Alert, Verdict, alerts
 from countersign.project import open_project
-from resources import AlertResource, ClockResource, ProjectResource
+from resources import AlertResource, Clock, ProjectFolder
 from sensors.alerts import alert_sensor, daily_run_sensor, instigator_verdicts, run_verdicts
 from tests.conftest import Receiver
 from tests.orchestration.conftest import Pipeline, make_pipeline
@@ -50,8 +50,8 @@ def evaluate(sensor: dg.SensorDefinition, pipeline: Pipeline, now: datetime, cha
         instance=pipeline.instance,
         repository_def=pipeline.definitions.get_repository_def(),
         resources={
-            "project": ProjectResource(home=str(pipeline.home)),
-            "clock": ClockResource(fixed=now.isoformat()),
+            "project": ProjectFolder(pipeline.home),
+            "clock": Clock(now),
             "alert_channels": channels,
         },
     ) as context:

@@ -28,7 +28,8 @@ from countersign.cli_gate import approve
 from countersign.cli_terminal import Terminal
 from countersign.steps.gate import verify_project
 from countersign.steps.retrain import ask_as_person, make_candidate
-from resources import AlertResource, ClockResource, ProjectResource
+from definitions import build_definitions
+from resources import AlertResource, Clock, ProjectFolder
 from sensors.alerts import alert_sensor
 from sensors.gate import TAG, drift_sensor, sign_off_sensor
 from tests.conftest import Receiver
@@ -67,8 +68,8 @@ def tick(
         instance=instance,
         repository_def=repository,
         resources={
-            "project": ProjectResource(home=str(desk.home)),
-            "clock": ClockResource(fixed=now.isoformat()),
+            "project": ProjectFolder(desk.home),
+            "clock": Clock(now),
             **({"alert_channels": AlertResource(urls=channels)} if sensor is alert_sensor else {}),
         },
     ) as context:
@@ -510,3 +511,17 @@ def test_forged_approvals_change_nothing_and_a_request_survives_the_death_of_eve
         tagged = instance.get_run_records(dg.RunsFilter(tags={TAG: desk.state.deployments[-1].decision}))
         assert [record.dagster_run.status for record in tagged] == [dg.DagsterRunStatus.SUCCESS]
         assert verify_project(desk.project)[1:] == ([], None)
+
+
+def test_no_run_can_bring_its_own_time_or_folder(desk: Desk) -> None:
+    """An ended key, an expired decision or a weaker policy would be good again."""
+    desk.ask(1)
+    resources = {"clock": {"config": {"fixed": "2013-03-01T12:00:00+00:00"}}, "project": {"config": {"home": "/"}}}
+    before = datetime.now(UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(desk.home).resolve_job_def("deploy_job")
+        run = job.execute_in_process(run_config={"resources": resources}, instance=instance, raise_on_error=False)
+    assert not run.success
+    line = desk.project.journal.read()[-1]
+    assert line["event"] == "refused"
+    assert datetime.fromisoformat(line["at"]) >= before.replace(microsecond=0)

@@ -20,12 +20,13 @@ from sensors.launch import launch, main
 from tests.orchestration.conftest import files
 
 DEFINITIONS = """
+from datetime import UTC, datetime
 from pathlib import Path
 from definitions import build_definitions
-from resources import ClockResource
+from resources import Clock
 
 defs = build_definitions(
-    Path({home!r}), resource_overrides={{"clock": ClockResource(fixed="2013-03-04T12:00:00+00:00")}}
+    Path({home!r}), resource_overrides={{"clock": Clock(datetime(2013, 3, 4, 12, 0, tzinfo=UTC))}}
 )
 """
 

@@ -20,6 +20,7 @@ from countersign.errors import ArtifactError, CountersignError, GateError, Model
 from countersign.gate.conditions import parse_condition
 from countersign.gate.rules import due
 from countersign.gate.signature import sign
+from countersign.gate.signers import add_signer, init_key
 from countersign.gate.statement import parse
 from countersign.model.registry import load_champion
 from countersign.project import open_project
@@ -781,3 +782,34 @@ def test_the_champion_is_loaded_on_the_word_of_those_who_sign_now(desk: Desk) ->
         load_champion(desk.project.store, desk.project.journal, desk.project.signers)
     desk.decide("rollback", "bob", LATER + HOUR, reason="alice's key leaked")
     assert desk.deploy(LATER + HOUR) == first
+
+
+def test_a_model_that_a_person_took_out_does_not_come_back_by_itself(desk: Desk) -> None:
+    policy(desk.home, on_revoke="rollback")
+    first = desk.scoring()
+    desk.ask(1)
+    desk.decide("approve", "alice", NOON + HOUR)
+    second = desk.deploy(NOON + 2 * HOUR)
+    desk.ask(2, NOON + 3 * HOUR)
+    desk.decide("approve", "alice", NOON + 4 * HOUR)
+    desk.deploy(NOON + 5 * HOUR)
+    desk.decide("rollback", "bob", NOON + 6 * HOUR, reason="the third is terrible")
+    assert desk.deploy(NOON + 7 * HOUR) == second
+    desk.decide("revoke", "bob", NOON + 8 * HOUR, reason="so is the second")
+    assert desk.deploy(NOON + 9 * HOUR) == first
+
+
+def test_two_spellings_of_a_name_are_one_signer(desk: Desk) -> None:
+    policy(desk.home, quorum=2)
+    add_signer(
+        desk.project.signers,
+        "Alice@Example.com",
+        init_key(desk.home / "another", "alice", passphrase=False),
+        NOON - DAY,
+        NOON + 365 * DAY,
+    )
+    request = desk.ask(1)
+    desk.decide("approve", "alice", NOON + HOUR)
+    statement = prepare(desk.project, "approve", "Alice@Example.com", NOON + HOUR, request=request.id).to_bytes()
+    with pytest.raises(GateError, match="has approved r1 already"):
+        submit(desk.project, statement.decode(), sign(statement, desk.home / "another"), NOON + HOUR)

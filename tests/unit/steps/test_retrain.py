@@ -165,7 +165,10 @@ def test_nobody_can_take_the_place_of_who_asked_first(measured: Desk) -> None:
     ask_as_person(measured.project, "autumn", "alice@example.com", LATER)
     with pytest.raises(GateError, match=r"found the one that alice@example\.com asked for at 2013-03-04 13:00 UTC"):
         ask_as_person(measured.project, "autumn too", "bob@example.com", LATER)
-    make_candidate(measured.project, "mine", "bob@example.com", LATER)
+    # Nor does bob's launch serve alice's wish: he would be told nothing, and could sign.
+    with pytest.raises(GateError, match=r"expected bob@example\.com to ask while no other wish is open"):
+        make_candidate(measured.project, "mine", "bob@example.com", LATER)
+    make_candidate(measured.project, "", "", LATER)
     assert measured.state.requests[0].asked_by == "alice@example.com"
 
 

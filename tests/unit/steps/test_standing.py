@@ -139,3 +139,22 @@ def test_a_deployed_model_is_stamped_on_its_scores_with_the_decision(desk: Desk)
     assert (inputs["model"], inputs["decision"]) == (champion.model, champion.decision)
     signed = {line["sha256"]: line["signer"] for line in desk.project.journal.read() if line["event"] == "signed"}
     assert signed[inputs["decision"]] == "alice@example.com"
+
+
+def test_a_damaged_shadow_is_left_out_and_keeps_nobody_from_looking(desk: Desk) -> None:
+    request = desk.ask(1)
+    first, second, *_ = score_month(desk, 3, NOON + HOUR)
+    path = desk.home / "artifacts" / "sessions" / first / "shadow.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    found = shadow(desk.project, request, NOON)
+    assert found is not None
+    assert (found.first, found.sessions) == (second, 2)
+
+
+def test_scores_that_were_made_again_by_another_model_are_no_champions(desk: Desk) -> None:
+    request = desk.ask(1)
+    score_month(desk, 3, NOON + HOUR)
+    desk.decide("approve", "alice", NOON + 2 * HOUR)
+    desk.deploy(NOON + 3 * HOUR)
+    score_month(desk, 3, NOON + 4 * HOUR)
+    assert shadow(desk.project, request, NOON) is None
