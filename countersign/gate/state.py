@@ -4,8 +4,8 @@ Belongs here: what the lines add up to, whatever the time. Does not belong here:
 (``signature``), what may be added next (``rules``), reading the file (``storage.journal``).
 
 The events of ``journal.jsonl`` are ``deployed``, ``retrain_requested``, ``retrain_blocked``, ``sign_off_requested``,
-``signed``, ``superseded``, ``expired``, ``reminded``, ``condition_broken`` and ``refused``. Nothing else than these
-lines says what is in service: neither Dagster's records nor the file ``model.json``.
+``signed``, ``superseded``, ``expired``, ``reminded``, ``condition_broken`` and ``refused``, which changes nothing.
+Nothing else than these lines says what is in service: neither Dagster's records nor the file ``model.json``.
 """
 
 from __future__ import annotations
@@ -137,7 +137,6 @@ class State:
     """A rollback that was signed and has not been carried out."""
     broken: Mapping[str, str] = field(default_factory=dict)
     """Line of a deployment → the line that says that a condition of its approval is broken."""
-    refused: int = 0
 
     @property
     def last_deployment(self) -> Deployment | None:
@@ -317,11 +316,6 @@ def _condition_broken(state: State, line: Line) -> State:
     return replace(state, broken={**state.broken, line["deployment"]: line["sha256"]})
 
 
-def _refused(state: State, line: Line) -> State:
-    del line
-    return replace(state, refused=state.refused + 1)
-
-
 _CLOSING: Final[dict[str, Outcome]] = {"reject": "rejected", "request-changes": "changes requested"}
 
 _THEN: Final = {
@@ -333,7 +327,6 @@ _THEN: Final = {
     "expired": _expired,
     "reminded": _reminded,
     "condition_broken": _condition_broken,
-    "refused": _refused,
 }
 
 

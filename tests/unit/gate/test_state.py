@@ -66,7 +66,6 @@ def test_a_whole_life_adds_up_to_where_everything_stands() -> None:
     assert (state.requests[3].by_break_glass, state.requests[3].ratified_by) == (True, "bob")
     assert state.open_request is None
     assert state.open_retrain is None
-    assert state.refused == 1
     # Not the revoked one, and the one whose condition was broken is left to people.
     assert [d.model for d in state.earlier()] == [digest("fifth")]
     assert state.fallback() is None
