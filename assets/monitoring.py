@@ -1,5 +1,8 @@
 """Monitoring: what came of earlier scores, and whether data, model and business are as they should be."""
 
+import functools
+from datetime import datetime
+
 import dagster as dg
 
 from assets.model import model
@@ -8,6 +11,7 @@ from assets.results import Events, check_spec, column_schema, record
 from assets.runs import DAILY_JOB, recent_runs
 from assets.scoring import features, scores
 from countersign import checks
+from countersign.monitoring.latency import Runs
 from countersign.steps import metrics as metric_steps
 from countersign.steps import monitoring as steps
 from countersign.tables import DRIFT, METRICS, OUTCOMES
@@ -58,7 +62,12 @@ def outcomes(context: dg.AssetExecutionContext, project: ProjectResource, clock:
             "drift",
             asset="drift",
             description="No feature, score or target has moved from the training data, beyond chance and for days.",
-        )
+        ),
+        dg.AssetCheckSpec(
+            "psi",
+            asset="drift",
+            description="No index is over the threshold. A warning by itself: slow features pass it without drift.",
+        ),
     ],
 )
 def drift(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
@@ -87,15 +96,19 @@ def drift(context: dg.AssetExecutionContext, project: ProjectResource, clock: Cl
     metadata=column_schema(METRICS),
     check_specs=[
         dg.AssetCheckSpec(measure, asset="metrics", description=f"{meaning}.")
-        for measure, meaning in {**metric_steps.MEASURES, **metric_steps.SYSTEM_MEASURES}.items()
+        for measure, meaning in {**metric_steps.MEASURES, **metric_steps.GATE_MEASURES}.items()
     ],
 )
 def metrics(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
-    """Every measure of data, model and business with its value, its threshold and one sentence.
+    """Every measure of data, model, system and business with its value, its threshold and one sentence.
 
     If it fails: `config/thresholds.yaml` or `config/contracts/prices.yaml` is missing or wrong, or a session that a
     measure looks back at is not in the store; the message says which. A failed check warns and stops nothing.
     """
     sessions = context.partition_keys
-    runs = recent_runs(context.instance, DAILY_JOB)
+
+    @functools.cache
+    def runs(until: datetime | None) -> Runs:
+        return recent_runs(context.instance, DAILY_JOB, until)
+
     yield from record(context, project, clock, lambda opened, now: metric_steps.metric_sessions(opened, sessions, runs))

@@ -19,7 +19,7 @@ import yaml
 from benchmarks.measure import ROOT, run_process, tool
 from countersign.features import FEATURES, FeatureMatrix
 from countersign.model.scoring import FittedModel
-from countersign.monitoring.latency import NO_RUNS
+from countersign.monitoring.latency import no_runs
 from countersign.prices.clean import clean_bars
 from countersign.prices.ingest import with_previous
 from countersign.prices.panel import Panel
@@ -87,7 +87,7 @@ def make_sessions(project: Project, sessions: Sequence[str]) -> None:
         scoring.score_sessions(project, sessions, NOW),
         monitoring.outcome_sessions(project, sessions),
         monitoring.drift_sessions(project, sessions),
-        metrics.metric_sessions(project, sessions, NO_RUNS),
+        metrics.metric_sessions(project, sessions, no_runs),
         reports.report_sessions(project, sessions),
     )
 

@@ -188,18 +188,16 @@ def _matured(facts: ReportFacts) -> list[str]:
 def _monitoring(facts: ReportFacts) -> list[str]:
     """A line a layer: FAIL where a measure does, ok where all pass, partly and unknown where evidence is missing."""
     lines = []
-    for layer in ("data", "drift", "model", "business"):
+    for layer in ("data", "drift", "model", "system", "business"):
         drift = layer == "drift"
         status = (facts.drift if drift else facts.metrics[facts.metrics["layer"] == layer])["status"]
         passed, failed, unsure = ((status == s).sum() for s in ("pass", "fail", "insufficient"))
-        light = "FAIL" if failed else "ok" if not unsure else "partly" if passed else "unknown"
+        light = "FAIL" if failed else "unknown" if not passed else "partly" if unsure else "ok"
         what = "distributions as in training" if drift else "measures as they should be"
-        said = f"{passed} of {len(status)} {what}"
+        said = f"{passed} of {len(status)} {what}" if len(status) else "not measured"
         said += f", {failed} {'drifted' if drift else 'failed'}" if failed else ""
         said += f", {unsure} without evidence" if unsure else ""
         lines += _layer(layer, light, said)
-    # Runs and sensors are of the day on which they are asked about; the report, of its session.
-    lines += _layer("system", "see", "countersign status: alerts on runs, sensors and channels are of today")
     return lines
 
 

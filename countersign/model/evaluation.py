@@ -252,7 +252,8 @@ def _relative(name: str, f: Forecasts, counts: np.ndarray, losses: list[np.ndarr
     with np.errstate(invalid="ignore", divide="ignore"):
         sums = [measures.resampled_sums(loss, counts, f.session) for loss in losses[:2]]
         leads = 1 - sums[0] / sums[1]
-    return Measure(name, model, baseline, naive, 1 - model / baseline, *measures.interval(leads))
+    lead = 1 - measures.scaled_error(losses[0], losses[1])
+    return Measure(name, model, baseline, naive, lead, *measures.interval(leads))
 
 
 def evaluation_text(found: Evaluation) -> str:

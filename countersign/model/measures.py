@@ -79,6 +79,18 @@ def volatility_errors(variance: np.ndarray, forecast: np.ndarray) -> np.ndarray:
     return np.abs(np.sqrt(variance) - np.sqrt(forecast))
 
 
+def scaled_error(errors: np.ndarray, reference_errors: np.ndarray) -> float:
+    """Mean of ``errors`` over the mean of ``reference_errors``: with a naive forecast's as the reference, the mean
+    absolute scaled error (MASE; Hyndman & Koehler, Another look at measures of forecast accuracy, International
+    Journal of Forecasting 22, 2006), under 1 where the forecast is better. NaN where the reference made no error.
+
+    >>> round(scaled_error(np.array([0.5, 0.5, 0.0, 1.0, 0.75]), np.array([4.5, 3.5, 2.0, 3.0, 2.0, 3.0])), 6)
+    0.183333
+    """
+    scale = reference_errors.mean()
+    return float(errors.mean() / scale) if scale else float("nan")
+
+
 @dataclass(frozen=True)
 class CalibrationBins:
     """Rows put into bins by their probability: how many, how many were bad, and the sum of their probabilities.

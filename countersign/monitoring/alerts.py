@@ -111,6 +111,12 @@ def alert_events(lines: Sequence[Line], verdicts: Iterable[Verdict]) -> list[Eve
         lasts = last is not None and last["event"] != "ended"
         if verdict.status == "insufficient" or (last is not None and verdict.session < last["session"]):
             continue
+        # Half a character, which a source may bring, cannot be written.
+        sentence = verdict.sentence.encode("utf-8", "replace").decode()
+        threshold = _finite(verdict.threshold)
+        if verdict.status == "pass" and lasts and last is not None and threshold != last["threshold"]:
+            # A loosened threshold must not pass for a recovery.
+            sentence += f" (threshold {_shown(threshold)} now, {_shown(last['threshold'])} when it failed)"
         said = {
             "key": verdict.key,
             "layer": verdict.layer,
@@ -118,9 +124,8 @@ def alert_events(lines: Sequence[Line], verdicts: Iterable[Verdict]) -> list[Eve
             "severity": last["severity"] if last is not None and verdict.status == "pass" else verdict.severity,
             "session": verdict.session,
             "value": _finite(verdict.value),
-            "threshold": _finite(verdict.threshold),
-            # Half a character, which a source may bring, cannot be written.
-            "sentence": verdict.sentence.encode("utf-8", "replace").decode(),
+            "threshold": threshold,
+            "sentence": sentence,
         }
         if verdict.status == "pass":
             if not lasts:
@@ -266,6 +271,10 @@ def _is(line: Line, event: str, channel: str) -> bool:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _shown(threshold: float | None) -> str:
+    return "none" if threshold is None else f"{threshold:.4g}"
 
 
 def _number(value: float | None) -> float:

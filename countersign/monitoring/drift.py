@@ -178,6 +178,25 @@ def _merged(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([merged, np.zeros((*counts.shape[:-1], counts.shape[-1] - merged.shape[-1]), int)], axis=-1)
 
 
+def effect_reading(drift: Drift) -> Reading:
+    """The last session's largest index: over the threshold it is a warning by itself, by chance or not.
+
+    The evidence is then insufficient, which is never green and no alarm: slow features pass the threshold in nearly
+    every quarter.
+    """
+    known = drift.judged[:, -1] if drift.judged.shape[1] else np.zeros(len(drift.subjects), dtype=bool)
+    if not known.any():
+        return Reading("drift", "psi", "insufficient", math.nan, "nothing could be judged: see each subject", drift.psi)
+    index = np.where(known, drift.index[:, -1], -math.inf)
+    largest, over = int(np.argmax(index)), int((index > drift.psi).sum())
+    sentence = (
+        f"{over or 'none'} of {int(known.sum())} features, scores and targets {'have' if over > 1 else 'has'} a PSI "
+        f"over {drift.psi:g}; the largest is {index[largest]:.3g} ({drift.subjects[largest]})"
+    )
+    status: Status = "insufficient" if over else "pass"
+    return Reading("drift", "psi", status, float(index[largest]), sentence, drift.psi, observations=int(known.sum()))
+
+
 def drift_readings(drift: Drift) -> tuple[Reading, ...]:
     """The last session: the verdict over all subjects, then one reading a subject.
 

@@ -9,7 +9,9 @@ A verdict passes only where the upper bound is within the limit: three quick run
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from statistics import NormalDist
 from typing import Final
 
@@ -33,8 +35,13 @@ class Runs:
     failed: int
 
 
-NO_RUNS: Final = Runs(np.empty(0), 0)
-"""Before the first run has ended, and outside Dagster."""
+RunsUntil = Callable[[datetime | None], Runs]
+"""The newest runs that had ended by a time, or so far."""
+
+
+def no_runs(until: datetime | None) -> Runs:
+    """Before the first run has ended, and outside Dagster."""
+    return Runs(np.empty(0), 0)
 
 
 def quantile_rank(count: int) -> int:
@@ -120,6 +127,13 @@ def failure_reading(measure: str, failures: int, count: int, *, max_rate: float)
         f"the limit of {max_rate:.2%}"
     )
     return Reading("system", measure, status, rate, sentence, max_rate, upper, count)
+
+
+def not_live(reading: Reading) -> Reading:
+    """``reading`` of a session that was run later: how the runs went by then says nothing of its own day."""
+    sentence = "not judged: the session was run later, which says nothing of the runs of its day"
+    nothing = math.nan
+    return replace(reading, status="insufficient", value=nothing, reference=nothing, observations=0, sentence=sentence)
 
 
 def _finite(value: float) -> float:

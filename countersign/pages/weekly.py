@@ -48,7 +48,7 @@ QUARTER: Final = 63
 CALM_YEARS: Final = ("2004", "2005", "2006", "2012")
 """Years in which nothing happened on the market that a threshold should have noticed (docs/false-alarms.md)."""
 
-LAYERS: Final = ("data", "drift", "model", "business")
+LAYERS: Final = ("data", "drift", "model", "system", "business")
 
 _UNITS: Final[Mapping[str, tuple[str, float]]] = {
     "staleness_minutes": ("minutes", 1),
@@ -68,6 +68,8 @@ _UNITS: Final[Mapping[str, tuple[str, float]]] = {
     "ece": ("% points", 100),
     "ece_equal_width": ("% points", 100),
     "brier": ("Brier loss", 1),
+    "run_seconds_p95": ("seconds", 1),
+    "run_failures": ("% of runs", 100),
     "approval_rate_vs_validation": ("% of scores", 100),
     "approval_rate_vs_quarter": ("% of scores", 100),
     "bad_rate_vs_validation": ("% of approved", 100),
@@ -137,7 +139,7 @@ def weekly_page(facts: WeekFacts) -> Page:
         title=f"Weekly review {facts.week}",
         subtitle=f"{first.day} {first:%B} {first.year} to {final.day} {final:%B} {final.year}, {facts.calendar}: "
         f"{len(held)} of {len(facts.sessions)} sessions, and the quarter up to them ({_stretch(facts)})",
-        lights=[*((layer, *_light(facts, layer)) for layer in LAYERS), ("system", *_system_light(facts))],
+        lights=[(layer, *(_system_light(facts) if layer == "system" else _light(facts, layer))) for layer in LAYERS],
         sections=[
             Section("Needs a person", _waits(facts)),
             Section("Commentary", _commentary(facts)),
@@ -209,13 +211,14 @@ def _light(facts: WeekFacts, layer: str) -> tuple[Light, str]:
 
 
 def _system_light(facts: WeekFacts) -> tuple[Light, str]:
-    """Runs, sensors and channels, which no artifact has: by the alerts on them."""
+    """Measures of the runs, and the alerts on runs, sensors and channels, which no artifact has."""
+    light, measured = _light(facts, "system")
     begin = facts.quarter[0]
     system = [a for a in facts.alerts if a.layer == "system" and (a.ended_session or a.last_session) >= begin]
     still = [alert for alert in system if alert.ended_session is None]
-    said = f"Runs, sensors and channels: {len(still)} of {len(system)} alerts of the quarter are open."
+    said = f"{measured} Runs, sensors and channels: {len(still)} of {len(system)} alerts of the quarter are open."
     # No alert is no proof: where no daemon watches, runs and sensors are silent.
-    return (Light("fail", "FAIL") if still else Light("unknown", "no alert")), said
+    return (Light("fail", "FAIL") if still else light), said
 
 
 def _waits(facts: WeekFacts) -> list[Block]:

@@ -1,8 +1,9 @@
-"""Steps of the group ``monitoring``: the metrics of a session in three layers: data, model, business."""
+"""Steps of the group ``monitoring``: the metrics of a session in four layers: data, model, system, business."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from countersign.monitoring.contract import schema_reading
 from countersign.monitoring.discrimination import auc_reading, rolling_auc
 from countersign.monitoring.errors import error_readings, rolling_losses, session_losses
 from countersign.monitoring.freshness import freshness_readings
-from countersign.monitoring.latency import Runs, failure_reading, latency_reading
+from countersign.monitoring.latency import Runs, RunsUntil, failure_reading, latency_reading, not_live
 from countersign.monitoring.reading import Reading
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
@@ -36,13 +37,8 @@ from countersign.thresholds import (
     load_thresholds,
 )
 
-SYSTEM_MEASURES: Final = {
-    "run_seconds_p95": "Runs of a session are quick",
-    "run_failures": "Runs of a session succeed",
-    CONDITIONS: "The conditions of the approval of the model in service hold",
-}
-"""Measures of the runs themselves, and of the approval. They depend on when they are asked, so they are verdicts in
-Dagster and part of no artifact."""
+GATE_MEASURES: Final = {CONDITIONS: "The conditions of the approval of the model in service hold"}
+"""Measures that the journal decides as well, so they are verdicts in Dagster and part of no artifact."""
 
 MEASURES: Final = {
     "staleness_minutes": "The newest bar is the session's",
@@ -62,6 +58,8 @@ MEASURES: Final = {
     "ece": "Probabilities are right in size: expected calibration error, bins of equal mass",
     "ece_equal_width": "Probabilities are right in size: expected calibration error, bins of equal width",
     "brier": "Brier loss beside the baseline's",
+    "run_seconds_p95": "Runs of a session are quick",
+    "run_failures": "Runs of a session succeed",
     "approval_rate_vs_validation": "Share of symbols approved, against validation",
     "approval_rate_vs_quarter": "Share of symbols approved, against the quarter before",
     "bad_rate_vs_validation": "Bad weeks among the approved, against validation",
@@ -70,20 +68,26 @@ MEASURES: Final = {
 """Every measure of the artifact ``metrics``, by name."""
 
 
-def metric_sessions(project: Project, sessions: Sequence[str], runs: Runs) -> Iterator[Made]:
-    """``metrics``: each measure of data, model and business, judged by ``config/thresholds.yaml``, and beside it the
-    verdicts on ``runs``.
+def metric_sessions(project: Project, sessions: Sequence[str], runs: RunsUntil) -> Iterator[Made]:
+    """``metrics``: each measure of data, model, system and business, judged by ``config/thresholds.yaml``.
+
+    A session that was scored on its own evening has the measures of ``runs`` up to then, so that it keeps its bytes
+    when it is made again. That of another has none; its verdicts in Dagster are on the runs so far.
     """
     thresholds, digest = load_thresholds(project.home)
     contract, service = load_contract(project.home), load_champion(project.store, project.journal, project.signers)
-    read, system = _Reader(project), _system(runs, thresholds.system)
+    read = _Reader(project)
     for session in sessions:
         read.digests.clear()
         days = _days(project, session, thresholds)
+        arrival = _arrival(project, session)
+        live = arrival is not None and project.calendar.last_closed(arrival) == session
+        system = _system(runs(arrival if live else None), thresholds.system)
         readings = (
-            *_freshness(project, session, thresholds.data),
+            *_freshness(project, session, arrival, live, thresholds.data),
             *_data(read, days, contract, thresholds.data),
             *_model(read, days, service, thresholds.model),
+            *(system if live else map(not_live, system)),
             *_business(read, days, service, thresholds.business),
         )
         table = conform(
@@ -100,13 +104,14 @@ def metric_sessions(project: Project, sessions: Sequence[str], runs: Runs) -> It
             "bars_scores_and_outcomes": combined_digest([read.digests[key] for key in sorted(read.digests)]),
         }
         stored = project.store.write_table("metrics", session, table, METRICS, inputs)
+        judged = {reading.measure: reading for reading in (*readings, *system)}
         numbers: Numbers = {
             "rows": len(table),
             **{f"{status}_measures": int((table["status"] == status).sum()) for status in ("fail", "insufficient")},
-            **{reading.measure: reading.value for reading in (*readings, *system)},
+            **{measure: reading.value for measure, reading in judged.items()},
         }
         # The journal says which conditions there are, so their verdict is no part of the artifact either.
-        verdicts = (*(reading.as_check() for reading in (*readings, *system)), conditions_check(project, session))
+        verdicts = (*(reading.as_check() for reading in judged.values()), conditions_check(project, session))
         yield Made(session, stored, verdicts, numbers, metrics_preview(table))
 
 
@@ -159,16 +164,21 @@ def _system(runs: Runs, limits: SystemThresholds) -> tuple[Reading, ...]:
     )
 
 
-def _freshness(project: Project, session: str, limits: DataThresholds) -> tuple[Reading, ...]:
-    """By when the session was scored first, which the prediction log keeps: running it again changes nothing."""
+def _arrival(project: Project, session: str) -> datetime | None:
+    """When the session was scored first, which the prediction log keeps: running it again changes nothing."""
     said = project.predictions.first(session)
+    return said.at if said else None
+
+
+def _freshness(
+    project: Project, session: str, arrival: datetime | None, live: bool, limits: DataThresholds
+) -> tuple[Reading, ...]:
     close = project.calendar.close(session)
-    arrival = said.at if said else None
     return freshness_readings(
         close,
         close,
         arrival,
-        live=arrival is not None and project.calendar.last_closed(arrival) == session,
+        live=live,
         max_staleness_minutes=limits.max_staleness_minutes,
         max_arrival_minutes=limits.max_arrival_minutes,
     )

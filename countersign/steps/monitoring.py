@@ -15,7 +15,7 @@ from countersign.model.registry import load_champion
 from countersign.model.scoring import FittedModel, score
 from countersign.model.targets import HORIZON, observed_targets
 from countersign.model.training import training_rows
-from countersign.monitoring.drift import DriftReference, drift_readings, measure_drift
+from countersign.monitoring.drift import DriftReference, drift_readings, effect_reading, measure_drift
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
@@ -95,7 +95,8 @@ def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
     courses: dict[str, dict[str, float]] = {}
     for session in sessions:
         last = days.index(session) + 1
-        verdict, *each = drift_readings(found.until(last))
+        known = found.until(last)
+        verdict, *each = drift_readings(known)
         table = conform(
             {
                 "date": [session] * len(each),
@@ -124,7 +125,8 @@ def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
         }
         courses[session] = dict(zip(table["subject"], table["psi"], strict=True))
         shown = _drift_preview(table, _courses(project, session, courses), judged_by.psi)
-        yield Made(session, stored, (verdict.as_check(),), numbers, shown)
+        verdicts = (verdict.as_check(), effect_reading(known).as_check())
+        yield Made(session, stored, verdicts, numbers, shown)
 
 
 @dataclass(frozen=True)

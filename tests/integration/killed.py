@@ -20,7 +20,7 @@ from typing import Any
 
 from countersign.errors import GateError
 from countersign.model import registry
-from countersign.monitoring.latency import NO_RUNS
+from countersign.monitoring.latency import no_runs
 from countersign.project import Project, open_project
 from countersign.steps import gate as gate_steps
 from countersign.steps import retrain as retrain_steps
@@ -45,7 +45,7 @@ def run_session(project: Project) -> None:
     list(score_sessions(project, [SESSION], NOW))
     list(outcome_sessions(project, [SESSION]))
     list(drift_sessions(project, [SESSION]))
-    list(metric_sessions(project, [SESSION], NO_RUNS))
+    list(metric_sessions(project, [SESSION], no_runs))
     list(report_sessions(project, [SESSION]))
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from countersign.checks import CheckResult
 from countersign.cli import main
-from countersign.monitoring.latency import NO_RUNS
+from countersign.monitoring.latency import no_runs
 from countersign.project import Project
 from countersign.steps.alerts import note_checks
 from countersign.steps.metrics import metric_sessions
@@ -44,7 +44,7 @@ def run_sessions(project: Project, now: datetime) -> None:
         score_sessions(project, SESSIONS, now),
         outcome_sessions(project, SESSIONS),
         drift_sessions(project, SESSIONS),
-        metric_sessions(project, SESSIONS, NO_RUNS),
+        metric_sessions(project, SESSIONS, no_runs),
         report_sessions(project, SESSIONS),
     ):
         assert len(list(step)) == len(SESSIONS)

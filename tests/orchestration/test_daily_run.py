@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from assets.runs import recent_runs
-from countersign.steps.metrics import MEASURES, SYSTEM_MEASURES
+from countersign.steps.metrics import GATE_MEASURES, MEASURES
 from tests.orchestration.conftest import Pipeline, file_digest, files, make_pipeline
 
 SESSION = "2008-09-03"
@@ -78,7 +78,7 @@ def test_every_check_ran_with_its_answer_and_its_numbers(finished: Pipeline) -> 
     every = finished.definitions.resolve_asset_graph().asset_check_keys
     later = {"candidate", "weekly_review"}
     keys = {key for key in every if key.asset_key.to_user_string() not in later}
-    assert len(keys) == 15 + len(MEASURES) + len(SYSTEM_MEASURES)
+    assert len(keys) == 16 + len(MEASURES) + len(GATE_MEASURES)
     runs = finished.instance.get_run_records(limit=10)
     found = {}
     for record in reversed(runs):
@@ -162,7 +162,7 @@ def test_a_range_in_one_run_makes_the_bytes_and_versions_of_single_runs(
             t for t in expected if "input_data_version" in t
         }
         # How the runs went so far differs from run to run.
-        same = set(event.metadata) - {"path", "dagster/uri", "rejected", "source", *SYSTEM_MEASURES}
+        same = set(event.metadata) - {"path", "dagster/uri", "rejected", "source", "run_seconds_p95", "run_failures"}
         assert {k: event.metadata[k] for k in same} == {k: single[key].metadata[k] for k in same}
     assert len({e.tags["dagster/data_version"] for e in ranged.values() if e.tags}) == len(ranged)
 
@@ -200,3 +200,7 @@ def test_runs_of_single_sessions_are_counted_with_their_failures_and_ranges_are_
     assert len(found.seconds) == 1, "how long one took that failed says nothing"
     assert found.failed == 1
     assert (found.seconds > 0).all()
+    ended = min(r.end_time for r in pipeline.instance.get_run_records() if r.end_time)
+    first, moment = datetime.fromtimestamp(ended, tz=UTC), timedelta(milliseconds=1)
+    by_then = [recent_runs(pipeline.instance, "daily_job", until) for until in (first - moment, first + moment)]
+    assert [(len(runs.seconds), runs.failed) for runs in by_then] == [(0, 0), (1, 0)], "only what had ended by then"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countersign.model.reference import reference_bins
-from countersign.monitoring.drift import Drift, DriftReference, drift_readings, measure_drift
+from countersign.monitoring.drift import Drift, DriftReference, drift_readings, effect_reading, measure_drift
 from countersign.monitoring.psi import stability_index
 
 steady = settings(deadline=None, max_examples=150, derandomize=True)
@@ -59,6 +59,9 @@ def test_whatever_the_values_are_there_is_a_reading_and_nothing_passes_unless_it
     if not found.judged[0, -1]:
         assert verdict.status == "insufficient"
     assert math.isnan(psi.value) == (not len(reference) or not len(current))
+    # The effect by itself is a warning at once, and never an alarm.
+    warned = effect_reading(found)
+    assert warned.status == ("pass" if found.judged[0, -1] and psi.value <= 0.2 else "insufficient")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,8 @@ def test_whatever_the_values_are_there_is_a_reading_and_nothing_passes_unless_it
 def test_where_nothing_can_be_judged_nothing_passes_and_nothing_fails(
     reference: np.ndarray, current: np.ndarray
 ) -> None:
-    assert [reading.status for reading in drift_readings(judged(reference, current))] == ["insufficient"] * 2
+    found = judged(reference, current)
+    assert [reading.status for reading in (*drift_readings(found), effect_reading(found))] == ["insufficient"] * 3
 
 
 @steady

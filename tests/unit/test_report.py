@@ -137,8 +137,8 @@ def test_each_layer_has_one_line_and_only_what_failed_needs_a_person() -> None:
         "MONITORING data ok 2 of 2 measures as they should be "
         "drift partly 1 of 2 distributions as in training, 1 without evidence "
         "model FAIL 0 of 2 measures as they should be, 1 failed, 1 without evidence "
-        "business unknown 0 of 1 measures as they should be, 1 without evidence "
-        "system see countersign status: alerts on runs, sensors and channels are of today"
+        "system unknown not measured "
+        "business unknown 0 of 1 measures as they should be, 1 without evidence"
     )
     assert section(text, "NEEDS A PERSON") == "NEEDS A PERSON - Brier is fail."
 

@@ -17,6 +17,7 @@ from countersign.model.measures import (
     interval,
     qlike_losses,
     resampled_sums,
+    scaled_error,
     volatility_errors,
 )
 
@@ -127,6 +128,14 @@ def test_qlike_punishes_a_variance_forecast_too_low_more_than_one_too_high(facto
     """The asymmetry that Patton (2011) shows: missing a risk costs more than seeing one."""
     low, high = qlike_losses(np.array([1.0, 1.0]), np.array([1 / factor, factor]))
     assert low > high > 0
+
+
+def test_the_error_scaled_by_the_naive_forecasts_is_the_published_one() -> None:
+    """sktime, ``mean_absolute_scaled_error``; the naive forecast of the training series repeats its last value."""
+    train = np.array([5, 0.5, 4, 6, 3, 5, 2])
+    errors = np.abs(np.array([3, -0.5, 2, 7, 2]) - np.array([2.5, 0.0, 2, 8, 1.25]))
+    assert scaled_error(errors, np.abs(np.diff(train))) == pytest.approx(0.18333333333333335, rel=1e-15)
+    assert np.isnan(scaled_error(errors, np.zeros(3))), "a perfect reference is no scale"
 
 
 def test_the_error_of_volatility_is_in_the_unit_of_volatility() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -95,6 +96,15 @@ def test_a_breach_that_lasts_is_one_alert_that_is_updated_and_its_end_is_recorde
     assert (alert.value, alert.threshold, alert.layer, alert.severity) == (0.48, 0.55, "model", "warning")
     assert (alert.opened_at, alert.ended_at) == (NOW.isoformat(), (NOW + timedelta(hours=3)).isoformat())
     assert open_ids(lines[-1]) == set()
+
+
+def test_an_alert_that_ends_since_its_threshold_was_loosened_says_so() -> None:
+    lines = logged(
+        [verdict("fail", "2008-10-01", value=0.5)],
+        [replace(verdict("pass", "2008-10-02", value=0.5), threshold=0.45)],
+    )
+    assert lines[-1]["event"] == "ended"
+    assert lines[-1]["sentence"].endswith(" (threshold 0.45 now, 0.55 when it failed)")
 
 
 def test_the_same_verdict_again_adds_no_line() -> None:

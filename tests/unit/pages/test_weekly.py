@@ -226,7 +226,7 @@ def test_a_layer_whose_week_is_not_in_the_store_has_no_green_light(facts: WeekFa
             facts, missing=WEEK, metrics=readings(before), drift=drifts(before), judged_by=dict.fromkeys(before, "")
         )
     )
-    assert {found.word for _, found, _ in page.lights} == {"unknown", "no alert"}
+    assert {found.word for _, found, _ in page.lights} == {"unknown"}
 
 
 def test_a_failure_in_midweek_is_told_though_the_week_ended_well(facts: WeekFacts) -> None:
@@ -252,7 +252,7 @@ def test_the_first_session_alone_makes_a_review_that_says_what_it_lacks(facts: W
         )
     )
     assert "Insufficient evidence: 0 outcomes matured in the quarter, 30 are needed." in shown(page, "Calibration")
-    assert {found.word for _, found, _ in page.lights} == {"unknown", "no alert"}
+    assert {found.word for _, found, _ in page.lights} == {"unknown"}
     assert page_html(page).count("<svg") == 4  # the heat map in both widths, and two of rates
 
 

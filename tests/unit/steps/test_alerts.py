@@ -14,7 +14,7 @@ from countersign.checks import CheckResult
 from countersign.delivery import channels
 from countersign.errors import ConfigError
 from countersign.monitoring.alerts import Verdict, alerts, open_ids
-from countersign.monitoring.latency import NO_RUNS
+from countersign.monitoring.latency import no_runs
 from countersign.project import Project, open_project
 from countersign.steps.alerts import deliver, note, note_checks, push_metrics, scored_in_time
 from countersign.steps.metrics import MEASURES, metric_sessions
@@ -167,7 +167,7 @@ def run(project: Project, session: str) -> None:
     list(score_sessions(project, [session], at))
     list(outcome_sessions(project, [session]))
     list(drift_sessions(project, [session]))
-    list(metric_sessions(project, [session], NO_RUNS))
+    list(metric_sessions(project, [session], no_runs))
 
 
 def test_the_newest_sessions_metrics_are_pushed_where_the_configuration_says(home: Path, receiver: Receiver) -> None:

@@ -14,10 +14,10 @@ import pytest
 from countersign.checks import CheckResult
 from countersign.features import FEATURES
 from countersign.model.registry import load_champion
-from countersign.monitoring.latency import NO_RUNS, Runs
+from countersign.monitoring.latency import Runs, no_runs
 from countersign.monitoring.psi import stability_index
 from countersign.project import Project, open_project
-from countersign.steps.metrics import MEASURES, SYSTEM_MEASURES, metric_sessions
+from countersign.steps.metrics import GATE_MEASURES, MEASURES, metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
@@ -94,10 +94,10 @@ def test_metrics_judge_the_model_beside_the_baseline_on_the_sessions_that_have_m
     quarter: Project, now: datetime
 ) -> None:
     session = last(quarter, now)
-    (made,) = metric_sessions(quarter, [session], NO_RUNS)
+    (made,) = metric_sessions(quarter, [session], no_runs)
     found: Any = quarter.store.read_table("metrics", session, METRICS).frame.set_index("measure")
     assert found.index.tolist() == list(MEASURES)
-    assert {check.name for check in made.checks} == {*MEASURES, *SYSTEM_MEASURES}
+    assert {check.name for check in made.checks} == {*MEASURES, *GATE_MEASURES}
     # 85 of 90 sessions have matured; the last 60 of them, four symbols each.
     assert found.loc["qlike", "observations"] == 240
     assert found.loc["qlike", "reference"] > 0
@@ -108,14 +108,14 @@ def test_metrics_judge_the_model_beside_the_baseline_on_the_sessions_that_have_m
 
 def test_where_little_has_matured_nothing_is_green_that_rests_on_outcomes(quarter: Project, now: datetime) -> None:
     early = quarter.daily_sessions(now)[20]
-    (made,) = metric_sessions(quarter, [early], NO_RUNS)
+    (made,) = metric_sessions(quarter, [early], no_runs)
     status = {check.name: check.status for check in made.checks}
     resting = [name for name in MEASURES if name.startswith(("qlike", "volatility", "auc", "calib", "ece", "brier"))]
     assert {status[name] for name in resting} == {"insufficient"}
 
 
 def test_a_session_that_was_scored_years_later_says_nothing_of_freshness(quarter: Project, now: datetime) -> None:
-    (made,) = metric_sessions(quarter, [last(quarter, now)], NO_RUNS)
+    (made,) = metric_sessions(quarter, [last(quarter, now)], no_runs)
     status = {check.name: check.status for check in made.checks}
     assert (status["staleness_minutes"], status["arrival_minutes"]) == ("insufficient", "insufficient")
 
@@ -128,26 +128,39 @@ def test_a_session_that_was_scored_on_its_own_evening_is_judged_by_when(project:
     list(feature_sessions(project, [first]))
     list(score_sessions(project, [first], evening))
     list(outcome_sessions(project, [first]))
-    (made,) = metric_sessions(project, [first], NO_RUNS)
+    (made,) = metric_sessions(project, [first], no_runs)
     arrival = next(check for check in made.checks if check.name == "arrival_minutes")
     assert (arrival.status, arrival.numbers["value"]) == ("pass", 95)
+
+    asked: list[datetime | None] = []
+
+    def runs(until: datetime | None) -> Runs:
+        asked.append(until)
+        return Runs(np.full(59, 5.0), 0)
+
+    list(metric_sessions(project, [first], runs))
+    assert asked == [evening], "a live session keeps what was known on its evening, whenever it is made again"
+    kept: Any = project.store.read_table("metrics", first, METRICS).frame.set_index("measure")
+    system = kept[kept["layer"] == "system"]
+    assert system["status"].to_dict() == {"run_seconds_p95": "pass", "run_failures": "pass"}
+    assert system["value"].to_dict() == {"run_seconds_p95": 5.0, "run_failures": 0.0}
 
 
 @pytest.mark.parametrize(
     ("runs", "seconds", "failures"),
     [
-        (NO_RUNS, "insufficient", "insufficient"),
+        (no_runs(None), "insufficient", "insufficient"),
         (Runs(np.full(59, 5.0), 0), "pass", "pass"),
         (Runs(np.full(58, 5.0), 0), "insufficient", "pass"),
         (Runs(np.full(100, 500.0), 30), "fail", "fail"),
     ],
 )
-def test_runs_are_judged_beside_the_artifact_and_change_no_byte_of_it(
+def test_of_a_session_of_the_past_the_runs_so_far_are_judged_for_dagster_and_change_no_byte_of_it(
     runs: Runs, seconds: str, failures: str, quarter: Project, now: datetime
 ) -> None:
     session = last(quarter, now)
-    (quiet,) = metric_sessions(quarter, [session], NO_RUNS)
-    (made,) = metric_sessions(quarter, [session], runs)
+    (quiet,) = metric_sessions(quarter, [session], no_runs)
+    (made,) = metric_sessions(quarter, [session], lambda until: runs)
     status = {check.name: check.status for check in made.checks}
     assert (status["run_seconds_p95"], status["run_failures"]) == (seconds, failures)
     assert made.stored.sha256 == quiet.stored.sha256
@@ -159,9 +172,9 @@ def test_another_threshold_is_another_verdict_and_another_digest_on_record(
     session = last(quarter, now)
     copy = open_project(Path(shutil.copytree(quarter.home, tmp_path / "home")), TODAY)
     path = copy.home / "config" / "thresholds.yaml"
-    (before,) = metric_sessions(copy, [session], NO_RUNS)
+    (before,) = metric_sessions(copy, [session], no_runs)
     path.write_text(path.read_text(encoding="utf-8").replace("min_auc: 0.55", "min_auc: 0.999"), encoding="utf-8")
-    (after,) = metric_sessions(copy, [session], NO_RUNS)
+    (after,) = metric_sessions(copy, [session], no_runs)
 
     def auc(checks: tuple[CheckResult, ...]) -> CheckResult:
         return next(check for check in checks if check.name == "auc")

@@ -13,7 +13,7 @@ from countersign.features import FEATURES
 from countersign.model.evaluation import walk_forward
 from countersign.model.registry import load_champion
 from countersign.model.training import training_rows
-from countersign.monitoring.latency import NO_RUNS
+from countersign.monitoring.latency import no_runs
 from countersign.monitoring.replay import Validation, Verdicts
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project, open_project
@@ -57,7 +57,7 @@ def year(tmp_path_factory: pytest.TempPathFactory, now: datetime) -> Project:
     list(score_sessions(project, sessions, now))
     list(outcome_sessions(project, sessions))
     list(drift_sessions(project, sessions))
-    list(metric_sessions(project, sessions, NO_RUNS))
+    list(metric_sessions(project, sessions, no_runs))
     return project
 
 

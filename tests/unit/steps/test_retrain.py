@@ -12,7 +12,7 @@ import pytest
 from countersign.checks import CheckResult
 from countersign.errors import ArtifactError, GateError
 from countersign.model.registry import read_model
-from countersign.monitoring.latency import NO_RUNS
+from countersign.monitoring.latency import no_runs
 from countersign.project import open_project
 from countersign.steps import retrain as steps
 from countersign.steps.gate import read_evidence, verify_project
@@ -44,7 +44,7 @@ def first_measured(first_desk: Desk, tmp_path_factory: pytest.TempPathFactory) -
     list(score_sessions(project, [SESSION], NOON))
     list(outcome_sessions(project, [SESSION]))
     list(drift_sessions(project, [SESSION]))
-    list(metric_sessions(project, [SESSION], NO_RUNS))
+    list(metric_sessions(project, [SESSION], no_runs))
     return desk
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from countersign.checks import CheckResult
 from countersign.errors import ArtifactError, SessionError
-from countersign.monitoring.latency import NO_RUNS
+from countersign.monitoring.latency import no_runs
 from countersign.pages.weekly import THEIR_WORDS
 from countersign.project import Project, open_project
 from countersign.steps.alerts import note_checks
@@ -44,7 +44,7 @@ def two_weeks(bootstrapped_home: Path, tmp_path_factory: pytest.TempPathFactory,
     list(score_sessions(project, sessions, now))
     list(outcome_sessions(project, sessions))
     list(drift_sessions(project, sessions))
-    list(metric_sessions(project, sessions, NO_RUNS))
+    list(metric_sessions(project, sessions, no_runs))
     list(report_sessions(project, sessions))
     note_checks(project, "metrics", [("2008-09-04", FAILED)], now)
     # Thresholds are replayed from here on: of eight years it would take several times as long.
