@@ -114,9 +114,10 @@ def alert_events(lines: Sequence[Line], verdicts: Iterable[Verdict]) -> list[Eve
         # Half a character, which a source may bring, cannot be written.
         sentence = verdict.sentence.encode("utf-8", "replace").decode()
         threshold = _finite(verdict.threshold)
-        if verdict.status == "pass" and lasts and last is not None and threshold != last["threshold"]:
+        before = last["threshold"] if last is not None and lasts else None
+        if verdict.status == "pass" and threshold is not None and before not in (None, threshold):
             # A loosened threshold must not pass for a recovery.
-            sentence += f" (threshold {_shown(threshold)} now, {_shown(last['threshold'])} when it failed)"
+            sentence += f" (threshold {threshold:.4g} now, {before:.4g} when it failed)"
         said = {
             "key": verdict.key,
             "layer": verdict.layer,
@@ -271,10 +272,6 @@ def _is(line: Line, event: str, channel: str) -> bool:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _shown(threshold: float | None) -> str:
-    return "none" if threshold is None else f"{threshold:.4g}"
 
 
 def _number(value: float | None) -> float:
