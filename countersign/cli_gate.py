@@ -264,7 +264,7 @@ def _decide(terminal: Terminal, decision: Decision, target: str | None, *, yes: 
             _confirm(decision, request.id)
     line = submit(project, *_signed(terminal, project, decision, target, **signing), terminal.clock())
     state, policy = gate_state(project), project.config.gate.on_revoke
-    click.echo(decision_text(line, state, due(state, terminal.clock(), policy), policy))
+    click.echo(decision_text(line, state, next(iter(due(state, terminal.clock(), policy)), None), policy))
 
 
 def _confirm(decision: str, request: str) -> None:
@@ -420,7 +420,8 @@ def deploy(terminal: Terminal) -> None:
 @_JSON
 @click.pass_obj
 def verify(terminal: Terminal, as_json: bool) -> None:
-    """Tell the journal again from its first line: hashes, rules, signatures, and the bytes of the model in service.
+    """Tell the journal again from its first line: hashes, rules, signatures, the evidence of each request, and
+    the bytes of the model in service.
 
     Exit code 1 where anything is wrong, with the first wrong line. Works offline, from files alone.
 
@@ -431,13 +432,13 @@ def verify(terminal: Terminal, as_json: bool) -> None:
 
     project = terminal.open_project()
     try:
-        lines, findings, problem = verify_project(project)
+        lines, findings, problems = verify_project(project)
     except JournalError as error:
-        lines, findings, problem = 0, [], str(error)
-    wrong = [*map(str, findings), *([problem] if problem else [])]
+        lines, findings, problems = 0, [], [str(error)]
+    wrong = [*map(str, findings), *problems]
     if as_json:
         found = [{"line": one.number, "event": one.event, "problem": one.problem} for one in findings]
-        click.echo(as_text({"sound": not wrong, "lines": lines, "findings": found, "problem": problem}))
+        click.echo(as_text({"sound": not wrong, "lines": lines, "findings": found, "problems": problems}))
     elif wrong:
         click.echo("\n".join(wrong))
     else:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from countersign.gate.state import LONGEST_OPEN
 from countersign.settings import Section, read_settings
 
 
@@ -89,7 +90,7 @@ class GateConfig(Section):
     """Whether the first model is deployed without a signature, on record as such, or waits for one as the others do."""
     quorum: Annotated[int, Field(ge=1, le=10)] = 1
     """Distinct signers that an approval takes."""
-    expiry_days: Annotated[int, Field(ge=1, le=90)] = 7
+    expiry_days: Annotated[int, Field(ge=1, le=LONGEST_OPEN.days)] = 7
     """After which a request that is not deployed never will be."""
     reminder_hours: Annotated[int, Field(ge=1, le=720)] = 24
     """Between two reminders of a request that waits."""

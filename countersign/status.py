@@ -11,10 +11,10 @@ from typing import Any
 
 from countersign.errors import CountersignError
 from countersign.gate.state import BOOTSTRAP, state_of
-from countersign.model.registry import load_champion
 from countersign.monitoring.alerts import alerts
 from countersign.project import Project
 from countersign.report import WIDTH, needs_a_person
+from countersign.steps.service import in_service
 from countersign.tables import SCORES
 
 
@@ -28,7 +28,7 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         model = {"sha256": current.model, "deployed_at": current.at.isoformat(), "decision": current.decision}
         try:
             model["training"] = {
-                key: load_champion(project.store, project.journal, project.signers).document["training"][key]
+                key: in_service(project).document["training"][key]
                 for key in ("first_session", "last_session", "rows", "code_version")
             }
             if project.store.digest("model", None, "json") != current.model:

@@ -76,7 +76,7 @@ def sign_off_sensor(
     opened = project.open(now)
     added = tend(opened, now)
     state = gate_state(opened)
-    found = due(state, now, opened.config.gate.on_revoke) or cut_short(opened, state)
+    found = next(iter(due(state, now, opened.config.gate.on_revoke)), None) or cut_short(opened, state)
     if found is None:
         waiting = state.open_request
         said = [*added, f"{waiting.id} waits for a signature" if waiting else "nothing waits for a decision"]

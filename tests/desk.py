@@ -20,11 +20,12 @@ from countersign.gate.signature import sign
 from countersign.gate.signers import add_signer, init_key
 from countersign.gate.state import Line, Request, State
 from countersign.gate.statement import Decision
-from countersign.model.registry import load_champion, read_model
+from countersign.model.registry import read_model
 from countersign.project import Project, open_project
 from countersign.steps.gate import gate_state, prepare, put_into_service, submit
 from countersign.steps.prices import clean_sessions, ingest_sessions
 from countersign.steps.retrain import ask_as_person, request_sign_off
+from countersign.steps.service import in_service
 
 NOON = datetime(2013, 3, 4, 12, 0, tzinfo=UTC)
 """When the project was begun: after every bundled session."""
@@ -121,7 +122,7 @@ class Desk:
     def scoring(self) -> str:
         """The model that scoring would use."""
         project = self.project
-        return load_champion(project.store, project.journal, project.signers).champion.model
+        return in_service(project).champion.model
 
     def refuses(self, words: str, decision: Decision, who: str, now: datetime, **about: Any) -> None:
         """That the decision, prepared as usual, is refused with ``words``."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from countersign.errors import GateError, JournalError
-from countersign.gate.rules import admit, due, signed_line
+from countersign.gate.rules import OnRevoke, admit, due, require_asked, signed_line
 from countersign.gate.signature import CLOCK_SKEW, verify
 from countersign.gate.signers import Signer
 from countersign.gate.state import BOOTSTRAP, Approval, Deployment, Line, State, after, state_of
@@ -45,8 +45,9 @@ def audit(lines: Sequence[Line], signers: Sequence[Signer]) -> Iterator[Finding]
             yield Finding(number, event, str(error))
             return
         try:
+            if before.times:
+                _verify_time(before.times[-1], state.times[-1])
             if event == "signed":
-                _verify_time(before, state.times[-1])
                 _verify_signed(before, line, signers)
             elif event in _BY_RULES:
                 _BY_RULES[event](before, line)
@@ -115,16 +116,15 @@ def _verify_signed(before: State, line: Line, signers: Sequence[Signer]) -> None
     admit(before, statement, signer, at)
 
 
-def _verify_time(before: State, at: datetime) -> None:
-    """That a decision came after what it stands behind: with a key that was ended since, somebody might date it back.
+def _verify_time(before: datetime, at: datetime) -> None:
+    """That a line came after the one before it: with a key that was ended since, somebody might date a decision back.
 
     A finding of the audit, no rule: a clock that was wrong once must not keep people from taking a model out.
     """
-    newest = max(before.times)
-    if at < newest - CLOCK_SKEW:
+    if at < before - CLOCK_SKEW:
         raise GateError(
-            f"expected a decision that came after the lines before it, the newest of {newest}, found one dated {at}: "
-            "it was dated back, or a clock was wrong"
+            f"expected a line that came after the one before it, of {before}, found one dated {at}: it was dated back, "
+            "or a clock was wrong"
         )
 
 
@@ -133,6 +133,7 @@ def _verify_requested(before: State, line: Line) -> None:
         raise GateError(f"expected a new request, found {line['request']} a second time")
     if line["champion"] != before.last_model or line["quorum"] < 1:
         raise GateError("expected a request to replace the model in service, on at least one signature, found another")
+    require_asked(before, after(before, line).requests[-1])
 
 
 def _verify_superseded(before: State, line: Line) -> None:
@@ -164,12 +165,12 @@ def _verify_deployed(before: State, line: Line) -> None:
             raise GateError("expected a signed decision, found a deployment without one that is not the first line")
         return
     at = datetime.fromisoformat(line["at"])
-    allowed = [due(before, at, policy) for policy in ("stop", "rollback")]
-    if not any(
-        d and (d.model, d.decision, d.request) == (line["model"], line["decision"], line["request"]) for d in allowed
-    ):
+    allowed = [one for policy in _POLICIES for one in due(before, at, policy)]
+    if (line["model"], line["decision"], line["request"]) not in [(d.model, d.decision, d.request) for d in allowed]:
         raise GateError("expected a deployment that a decision before it made due, found one that follows from none")
 
+
+_POLICIES: Final[tuple[OnRevoke, ...]] = ("stop", "rollback")
 
 _BY_RULES: Final = {
     "sign_off_requested": _verify_requested,

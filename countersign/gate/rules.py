@@ -14,7 +14,7 @@ from typing import Any, Literal
 from countersign.errors import GateError
 from countersign.gate.signature import CLOCK_SKEW
 from countersign.gate.signers import Signer
-from countersign.gate.state import Approval, Request, State
+from countersign.gate.state import LONGEST_OPEN, Approval, Request, State
 from countersign.gate.statement import Statement
 from countersign.storage.journal import Event
 
@@ -45,7 +45,8 @@ def admit(state: State, statement: Statement, signer: Signer, now: datetime) -> 
         )
     if statement.to_bytes().decode() in state.statements:
         raise GateError("expected a new decision, found one that is on record already: each counts once. Sign anew")
-    seen = state.times[state.heads.index(statement.journal_head)]
+    # A line that a wrong clock dated ahead keeps nobody from deciding.
+    seen = min(state.times[state.heads.index(statement.journal_head)], now)
     if statement.at < seen - CLOCK_SKEW:
         raise GateError(
             f"expected a decision signed after the journal line that it names, {seen:%Y-%m-%d %H:%M:%S} UTC, found "
@@ -65,6 +66,7 @@ def _admit_answer(state: State, statement: Statement, signer: Signer, now: datet
         raise GateError(
             f"expected a decision signed after {request.id} was asked for, found one on an older head of the journal"
         )
+    require_asked(state, request)
     found = (statement.candidate, statement.evidence, statement.champion)
     for name, ours, theirs in zip(
         ("candidate", "evidence", "champion"),
@@ -84,6 +86,8 @@ def _admit_answer(state: State, statement: Statement, signer: Signer, now: datet
         )
     # Changing one's mind is a decision; saying yes twice is not.
     in_force = [approval for approval in request.approvals if approval.counts(now)]
+    # Nor is breaking the glass, which an approval that waits for another does not do.
+    in_force = [approval for approval in in_force if approval.break_glass or not statement.break_glass]
     if statement.decision == "approve" and _is_among(signer, in_force):
         raise GateError(
             f"{signer.principal} has approved {request.id} already; {len(in_force)} of {request.quorum} "
@@ -150,6 +154,24 @@ def _same_champion(state: State, statement: Statement) -> None:
         )
 
 
+def require_asked(state: State, request: Request) -> None:
+    """Raise ``GateError`` where ``request`` is none that the pipeline writes: somebody added its line by hand.
+
+    It must answer a wish for a retrain of this journal, in the name of who wished it, for a time that the policy can
+    allow. The first model answers none.
+    """
+    wish = next((retrain for retrain in state.retrains if retrain.id == request.retrain), None)
+    if request.expires - request.at > LONGEST_OPEN:
+        raise GateError(f"{request.id}: expected a request open for {LONGEST_OPEN.days} days at the most, found longer")
+    if wish is None and (request.retrain or request.champion):
+        raise GateError(f"{request.id}: expected a request that answers a wish on record, found none of its name")
+    if wish is not None and wish.asked_by != request.asked_by:
+        raise GateError(
+            f"{request.id}: expected it to be asked for by {wish.asked_by or 'monitoring'}, as its wish was, found "
+            f"{request.asked_by or 'monitoring'}"
+        )
+
+
 def require_open(state: State, request: Request, now: datetime) -> None:
     """Raise ``GateError`` where ``request`` can no longer be decided, with what closed it."""
     if request.outcome == "superseded":
@@ -176,28 +198,36 @@ def require_open(state: State, request: Request, now: datetime) -> None:
         )
 
 
-def due(state: State, now: datetime, on_revoke: OnRevoke) -> Due | None:
-    """What is to be put into service ``now``; None where nothing is.
+def due(state: State, now: datetime, on_revoke: OnRevoke) -> list[Due]:
+    """What is to be put into service ``now``, the first of them whose model is there; nothing where the list is empty.
 
     Orders to leave come first: a rollback, the return after a revoked model (where ``on_revoke`` says so) or after a
     broken condition, and then a request with enough signatures in force.
     """
-    last = state.last_deployment
+    last, fallback, found = state.last_deployment, state.fallback(), list[Due]()
     if state.rollback and now < state.rollback.expires and state.rollback.model not in state.revoked:
         order = state.rollback
-        return Due(order.model, order.line, None, f"{order.signer} rolled back: {order.reason}")
-    fallback = state.fallback()
+        found.append(Due(order.model, order.line, None, f"{order.signer} rolled back: {order.reason}"))
     if last and last.model in state.revoked and on_revoke == "rollback" and fallback:
         order = state.revoked[last.model]
-        return Due(fallback.model, order.line, None, f"{order.signer} revoked {_short(last.model)}: {order.reason}")
+        why = f"{order.signer} revoked {_short(last.model)}: {order.reason}"
+        found.append(Due(fallback.model, order.line, None, why))
     if last and last.line in state.broken and fallback:
-        return Due(fallback.model, state.broken[last.line], None, "a condition of the approval is broken")
+        found.append(Due(fallback.model, state.broken[last.line], None, "a condition of the approval is broken"))
     request = state.open_request
-    approving = request.approving(now) if request else ()
+    approving = request.approving(now) if request and _is_sound(state, request) else ()
     if request and approving and request.champion == state.last_model and request.candidate not in state.revoked:
         signers = ", ".join(approval.signer for approval in approving)
-        return Due(request.candidate, approving[-1].line, request.id, f"{signers} approved {request.id}")
-    return None
+        found.append(Due(request.candidate, approving[-1].line, request.id, f"{signers} approved {request.id}"))
+    return found
+
+
+def _is_sound(state: State, request: Request) -> bool:
+    try:
+        require_asked(state, request)
+    except GateError:
+        return False
+    return True
 
 
 def not_due(state: State, now: datetime) -> str:

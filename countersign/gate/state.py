@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final, Literal
 
 from countersign.errors import JournalError
 
 Line = Mapping[str, Any]
+
+LONGEST_OPEN: Final = timedelta(days=90)
+"""For which a request may wait for its decision: the bound of ``gate.expiry_days``."""
 
 BOOTSTRAP: Final = "bootstrap"
 """The decision on record for the first model where nobody signed it."""
@@ -107,6 +110,11 @@ class Deployment:
     conditions: tuple[str, ...] = ()
     why: str = ""
 
+    @property
+    def unsigned(self) -> bool:
+        """Whether nobody signed for it: the first model, with ``gate.bootstrap: auto``."""
+        return self.decision == BOOTSTRAP
+
 
 @dataclass(frozen=True)
 class Order:
@@ -152,6 +160,11 @@ class State:
         """The model in service; None before the first, and where the last one was revoked."""
         last = self.last_deployment
         return None if last is None or last.model in self.revoked else last
+
+    def under(self, quorum: int) -> State:
+        """The same under a policy of ``quorum`` signers: no open request may ask for fewer, whatever its line says."""
+        found = tuple(replace(r, quorum=max(r.quorum, quorum)) if r.outcome is None else r for r in self.requests)
+        return replace(self, requests=found)
 
     @property
     def open_retrain(self) -> Retrain | None:

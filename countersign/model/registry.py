@@ -7,7 +7,7 @@ form.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from countersign.errors import GateError, JournalError, ModelError
 from countersign.gate.audit import verify_in_service
 from countersign.gate.signers import list_signers
-from countersign.gate.state import BOOTSTRAP, Deployment, state_of
+from countersign.gate.state import BOOTSTRAP, Deployment, Line, state_of
 from countersign.model.scoring import FittedModel
 from countersign.storage.artifacts import ArtifactStore, Stored
 from countersign.storage.codec import Header, encode_document
@@ -96,11 +96,12 @@ def read_model(store: ArtifactStore, sha256: str) -> Model:
     return Model(FittedModel.from_dict(document["model"]), document, stored)
 
 
-def load_champion(store: ArtifactStore, journal: Journal, signers: Path) -> InService:
+def load_champion(store: ArtifactStore, journal: Journal, signers: Path, *, allow_unsigned: bool) -> InService:
     """The model that the journal says is in service, read by its digest, on decisions signed by those in ``signers``.
 
-    Raises ``ModelError`` where none is deployed, it was revoked, its bytes are not the deployed ones or no good
-    signature put it there; ``JournalError`` where the record itself is broken.
+    Raises ``ModelError`` where none is deployed, it was revoked, its bytes are not the deployed ones, no good signature
+    put it there, or nobody signed for it and ``allow_unsigned`` is false; ``JournalError`` where the record itself is
+    broken.
     """
     lines = journal.read()
     state = state_of(lines)
@@ -119,12 +120,25 @@ def load_champion(store: ArtifactStore, journal: Journal, signers: Path) -> InSe
             else "expected a model in service, found none in the journal. Train the first one: "
             "dagster job execute -m definitions -j bootstrap_job"
         )
+    if current.unsigned and not allow_unsigned:
+        raise ModelError(
+            f"the model {current.model[:12]} is not used: nobody signed for it, and gate.bootstrap is manual in "
+            "config/pipeline.yaml. Have a new one signed (countersign retrain), or set gate.bootstrap to auto"
+        )
+    return load_deployed(store, lines, current, signers)
+
+
+def load_deployed(store: ArtifactStore, lines: Sequence[Line], deployment: Deployment, signers: Path) -> InService:
+    """The model of one deployment of the journal ``lines``, verified as the champion is.
+
+    Raises ``ModelError`` where no good signature put it there, or its bytes are not the deployed ones.
+    """
     try:
-        verify_in_service(lines, current, list_signers(signers))
+        verify_in_service(lines, deployment, list_signers(signers))
     except GateError as error:
         raise ModelError(
-            f"the model {current.model[:12]} is not used: its place in service rests on no good signature: {error}. "
+            f"the model {deployment.model[:12]} is not used: its place in service rests on no good signature: {error}. "
             "See: countersign verify"
         ) from error
-    found = read_model(store, current.model)
-    return InService(found.fitted, found.document, current)
+    found = read_model(store, deployment.model)
+    return InService(found.fitted, found.document, deployment)

@@ -26,11 +26,12 @@ from countersign.gate.statement import Decision, Statement
 from countersign.model.acceptance import automatic_checks
 from countersign.model.comparison import compare
 from countersign.model.evaluation import evaluate, walk_forward
-from countersign.model.registry import deploy_first, load_champion
+from countersign.model.registry import deploy_first
 from countersign.model.training import training_rows
 from countersign.project import Project
 from countersign.steps.gate import evidence_path, gate_state, prepare, put_into_service, submit, verify_project
 from countersign.steps.retrain import ask_as_person, known_bars, request_sign_off
+from countersign.steps.service import in_service
 from countersign.storage.artifacts import ArtifactStore
 from countersign.storage.files import write_atomically
 from countersign.storage.journal import Journal
@@ -64,7 +65,7 @@ def drill(project: Project, now: datetime) -> list[Trial]:
     before = _bytes(project)
     if found := due(gate_state(project), now, project.config.gate.on_revoke):
         raise GateError(
-            f"expected a project in which nothing is due, found {found.model[:12]}: deploy it first, with: "
+            f"expected a project in which nothing is due, found {found[0].model[:12]}: deploy it first, with: "
             "countersign deploy"
         )
     with TemporaryDirectory(prefix="countersign-drill-") as name:
@@ -127,7 +128,7 @@ class _Scratch:
     @classmethod
     def of(cls, source: Project, home: Path, keys: Path, now: datetime) -> _Scratch:
         """With the configuration, the journal and the model in service, and signers whose keys lie in ``keys``."""
-        service = load_champion(source.store, source.journal, source.signers)
+        service = in_service(source)
         shutil.copytree(source.home / "config", home / "config")
         project = _opened(source, home)
         write_atomically(project.journal.path, source.journal.path.read_bytes())
@@ -212,7 +213,7 @@ class _Scratch:
     def _served(self) -> str:
         """The model that scoring would use now; none where it would refuse."""
         try:
-            return load_champion(self.project.store, self.project.journal, self.project.signers).champion.model
+            return in_service(self.project).champion.model
         except CountersignError:
             return ""
 
@@ -238,12 +239,12 @@ def _good(scratch: _Scratch) -> str:
     scratch.approve(request)
     scratch.deploy()
     project = scratch.project
-    served = load_champion(project.store, project.journal, project.signers).champion
+    served = in_service(project).champion
     if served.model != request.candidate:
         raise _HoleError(f"a good candidate with {request.quorum} signatures was not put into service")
-    lines, findings, problem = verify_project(project)
-    if findings or problem:
-        raise _HoleError(f"its journal does not verify: {'; '.join([*map(str, findings), problem or ''])}")
+    lines, findings, problems = verify_project(project)
+    if findings or problems:
+        raise _HoleError(f"its journal does not verify: {'; '.join([*map(str, findings), *problems])}")
     return f"deployed, as it should be: {served.why}; its {lines} lines verify"
 
 
@@ -253,7 +254,7 @@ def _worse(scratch: _Scratch) -> str:
     panel, _ = known_bars(source, scratch.at)
     forecasts = walk_forward(training_rows(panel), config)
     forecasts = replace(forecasts, probability=1 - forecasts.probability, model_variance=9 * forecasts.model_variance)
-    model = load_champion(source.store, source.journal, source.signers).model
+    model = in_service(source).model
     digest = scratch.plant("worse")
     results = automatic_checks(
         # The walk-forward decides: sessions since the model in service was trained may be too few.
@@ -395,7 +396,7 @@ def _forged_deployment(scratch: _Scratch) -> str:
     project.journal.append("deployed", scratch.at, model=request.candidate, decision=BOOTSTRAP, **fields)
     answer = scratch.refused(
         "scoring by a model that a forged line put there",
-        lambda: load_champion(project.store, project.journal, project.signers),
+        lambda: in_service(project),
     )
     if not verify_project(project)[1]:
         raise _HoleError("a forged deployment was not found by verify")

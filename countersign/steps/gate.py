@@ -21,13 +21,14 @@ from countersign.gate.conditions import Condition
 from countersign.gate.rules import Due, admit, due, housekeeping, not_due, require_open, signed_line
 from countersign.gate.signature import verify
 from countersign.gate.signers import list_signers
-from countersign.gate.state import BOOTSTRAP, Deployment, Line, Request, State, state_of
+from countersign.gate.state import Deployment, Line, Request, State, state_of
 from countersign.gate.statement import Decision, Statement, parse
 from countersign.model.evaluation import measure_of
-from countersign.model.registry import Model, load_champion, read_model
+from countersign.model.registry import Model, read_model
 from countersign.monitoring.alerts import WAITING, Verdict, day_of
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
+from countersign.steps.service import in_service
 from countersign.steps.standing import broken_condition
 from countersign.storage.artifacts import Stored
 from countersign.storage.files import reached
@@ -37,8 +38,12 @@ _MAX_CAUSE: Final = 500
 
 
 def gate_state(project: Project) -> State:
-    """Where all stands. Raises ``JournalError`` where the record is broken."""
-    return state_of(project.journal.read())
+    """Where all stands, under the project's policy. Raises ``JournalError`` where the record is broken."""
+    return _state(project, project.journal.read())
+
+
+def _state(project: Project, lines: Sequence[Line]) -> State:
+    return state_of(lines).under(project.config.gate.quorum)
 
 
 def evidence_path(request: Request) -> str:
@@ -130,7 +135,7 @@ def submit(project: Project, statement: str, signature: str, now: datetime) -> L
         signer = verify(data, signature, list_signers(project.signers), now)
 
         def decide(lines: list[dict[str, Any]]) -> list[Event]:
-            state = state_of(lines)
+            state = _state(project, lines)
             admit(state, said, signer, now)
             # What could not be deployed would be due, and fail, for as long as the decision is in force.
             if said.decision in ("approve", "rollback"):
@@ -164,7 +169,7 @@ def put_into_service(project: Project, now: datetime) -> Made:
     now = now.replace(microsecond=0)
     with _refusals(project, "deploy", b"", now):
         state = gate_state(project)
-        found = due(state, now, project.config.gate.on_revoke)
+        found = _first_there(project, due(state, now, project.config.gate.on_revoke))
         champion = state.champion
         if found is None:
             if champion is None or _published(project, champion):
@@ -177,6 +182,20 @@ def put_into_service(project: Project, now: datetime) -> Made:
     return _publish(project, deployment, model)
 
 
+def _first_there(project: Project, found: Sequence[Due]) -> Due | None:
+    """The first whose model can be read: one that is lost must not keep what people approved from coming.
+
+    The first of all where none can be, so that it is said which one is missing.
+    """
+    for one in found:
+        try:
+            read_model(project.store, one.model)
+        except (ArtifactError, ModelError):
+            continue
+        return one
+    return found[0] if found else None
+
+
 def _deploy(project: Project, found: Due, now: datetime) -> tuple[Deployment, Model]:
     """Put ``found`` into service by a line of the journal, unless something else came first.
 
@@ -186,8 +205,8 @@ def _deploy(project: Project, found: Due, now: datetime) -> tuple[Deployment, Mo
     verified: list[Model] = []
 
     def decide(lines: list[dict[str, Any]]) -> list[Event]:
-        state = state_of(lines)
-        if due(state, now, project.config.gate.on_revoke) != found:
+        state = _state(project, lines)
+        if found not in due(state, now, project.config.gate.on_revoke):
             raise GateError(f"{found.model[:12]} is no longer due: another process decided or deployed. Look again")
         fields = {
             "model": found.model,
@@ -314,7 +333,7 @@ def standing(state: State) -> Standing:
     """For the report. Raises nothing: it says what the journal says."""
     current, request = state.champion, state.open_request
     sentence, needs, news = "not in service", list[str](), list[str]()
-    if current and unsigned(current):
+    if current and current.unsigned:
         sentence = "in service as the first model, without a signature"
         needs.append("The model in service was deployed as the first one, without a signature: nobody has reviewed it.")
     elif current:
@@ -364,7 +383,7 @@ def tend(project: Project, now: datetime) -> list[str]:
     interval, said = timedelta(hours=project.config.gate.reminder_hours), list[str]()
 
     def decide(lines: list[dict[str, Any]]) -> list[Event]:
-        state = state_of(lines)
+        state = _state(project, lines)
         said.clear()
         try:
             broken = broken_condition(project, state, now)
@@ -379,33 +398,33 @@ def tend(project: Project, now: datetime) -> list[str]:
     return [*(f"{line.get('request') or line['model'][:12]}: {line['event']}" for line in added), *said]
 
 
-def verify_project(project: Project) -> tuple[int, list[Finding], str | None]:
-    """The number of lines in the journal, what is wrong with any of them, and with the model in service.
+def verify_project(project: Project) -> tuple[int, list[Finding], list[str]]:
+    """The number of lines in the journal, what is wrong with any of them, and with the files that they bind.
 
     Raises ``JournalError`` where the chain itself is broken, with the first such line; ``GateError`` where the list of
     signers cannot be read.
     """
     lines = project.journal.read()
     found = list(audit(lines, list_signers(project.signers)))
-    problem = None
+    state, problems = state_of(lines), list[str]()
+    for request in state.requests:
+        try:
+            read_evidence(project, request)
+        except ArtifactError as error:
+            problems.append(f"the evidence that {request.id} was decided on: {error}")
     try:
-        champion = state_of(lines).champion
+        champion = state.champion
         if champion:
-            load_champion(project.store, project.journal, project.signers)
+            in_service(project)
             if not _published(project, champion):
-                problem = (
+                problems.append(
                     f"expected {project.store.location('model', None, 'json')} to be the model in service "
                     f"({champion.model[:12]}), found another or none: a deployment was cut short, which launching "
                     "deploy_job mends, or lines are missing at the journal's end, which a backup has"
                 )
     except (ArtifactError, JournalError, ModelError) as error:
-        problem = str(error)
-    return len(lines), found, problem
-
-
-def unsigned(deployment: Deployment) -> bool:
-    """Whether nobody signed for it: the first model, with ``gate.bootstrap: auto``."""
-    return deployment.decision == BOOTSTRAP
+        problems.append(str(error))
+    return len(lines), found, problems
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pandas as pd
 
 from countersign.contract import Contract, load_contract
 from countersign.model.measures import qlike_losses, volatility_errors
-from countersign.model.registry import InService, load_champion
+from countersign.model.registry import InService
 from countersign.monitoring.brier import brier_reading, rolling_brier
 from countersign.monitoring.business import approval_counts, bad_counts, rate_readings, rolling_rate
 from countersign.monitoring.calibration import calibration_readings, rolling_calibration
@@ -24,6 +24,7 @@ from countersign.monitoring.latency import Runs, RunsUntil, failure_reading, lat
 from countersign.monitoring.reading import Reading
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
+from countersign.steps.service import in_service
 from countersign.steps.standing import CHECK as CONDITIONS
 from countersign.steps.standing import conditions_check
 from countersign.storage.codec import combined_digest
@@ -75,7 +76,7 @@ def metric_sessions(project: Project, sessions: Sequence[str], runs: RunsUntil) 
     when it is made again. That of another has none; its verdicts in Dagster are on the runs so far.
     """
     thresholds, digest = load_thresholds(project.home)
-    contract, service = load_contract(project.home), load_champion(project.store, project.journal, project.signers)
+    contract, service = load_contract(project.home), in_service(project)
     read = _Reader(project)
     for session in sessions:
         read.digests.clear()

@@ -11,7 +11,6 @@ import pandas as pd
 
 from countersign import checks
 from countersign.features import FEATURES, MIN_HISTORY
-from countersign.model.registry import load_champion
 from countersign.model.scoring import FittedModel, score
 from countersign.model.targets import HORIZON, observed_targets
 from countersign.model.training import training_rows
@@ -20,6 +19,7 @@ from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
 from countersign.steps.prices import recent_history
+from countersign.steps.service import in_service
 from countersign.storage.codec import combined_digest
 from countersign.tables import DRIFT, FEATURE_TABLE, OUTCOMES, PRICES_CLEAN, conform, empty_table
 from countersign.thresholds import load_thresholds
@@ -78,7 +78,7 @@ def _horizon(project: Project, scored: str, session: str) -> list[str]:
 def drift_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
     """``drift``: features, the champion's scores and matured targets against the data that it was trained on."""
     thresholds, digest = load_thresholds(project.home)
-    service = load_champion(project.store, project.journal, project.signers)
+    service = in_service(project)
     reference, judged_by = DriftReference.from_dict(service.document["reference"]), thresholds.drift
     behind = judged_by.window_sessions + judged_by.sessions_in_a_row - 1
     days = _days(project, sessions, behind)

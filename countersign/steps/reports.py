@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from countersign import checks
 from countersign.errors import ArtifactError, QualityError
-from countersign.model.registry import load_champion
 from countersign.model.targets import HORIZON
 from countersign.project import Project
 from countersign.report import Matured, ReportFacts, report_text
@@ -16,6 +15,7 @@ from countersign.steps.made import Made, Numbers, again
 from countersign.steps.monitoring import outcome_inputs
 from countersign.steps.prices import symbols_before
 from countersign.steps.scoring import bars_digest
+from countersign.steps.service import in_service
 from countersign.tables import DRIFT, FEATURE_TABLE, METRICS, OUTCOMES, PRICES_CLEAN, PRICES_REJECTED, SCORES
 from countersign.thresholds import load_thresholds
 
@@ -23,7 +23,7 @@ from countersign.thresholds import load_thresholds
 def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
     """``report``: the plain text that a person reads in the morning."""
     store, calendar = project.store, project.calendar
-    service = load_champion(store, project.journal, project.signers)
+    service = in_service(project)
     stands = standing(gate_state(project))
     for session in sessions:
         scores = store.read_table("scores", session, SCORES)

@@ -20,7 +20,7 @@ from countersign.model.acceptance import automatic_checks
 from countersign.model.comparison import Comparison, compare
 from countersign.model.document import train_model
 from countersign.model.evaluation import walk_forward
-from countersign.model.registry import InService, load_champion, read_model
+from countersign.model.registry import InService, read_model
 from countersign.model.training import training_rows
 from countersign.monitoring.alerts import open_ids
 from countersign.pages.candidate import candidate_page
@@ -29,6 +29,7 @@ from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
 from countersign.steps.prices import HISTORY
+from countersign.steps.service import in_service
 from countersign.storage.codec import Header, combined_digest, encode_document
 from countersign.storage.files import reached
 from countersign.storage.journal import Event
@@ -144,7 +145,9 @@ def breaches(project: Project, now: datetime) -> tuple[Breach | None, Breach | N
             found.append(None)
             continue
         alert = "drift:drift@" if cause == "drift" else f"metrics:{failed[key].iloc[0]}@"
-        event = next((a for a in sorted(still) if a.startswith(alert)), f"{alert}{session}")
+        lasts = next((a for a in sorted(still) if a.startswith(alert)), f"{alert}{session}")
+        # A later model that ages while the alert lasts has a breach of its own.
+        event = f"{lasts} on {champion.model[:12]}"
         first = project.calendar.lookback(session, window)[0]
         sentence = "; ".join(failed["sentence"])
         found.append(Breach("drift" if cause == "drift" else "error", event, first, session, sentence))
@@ -246,13 +249,12 @@ def make_candidate(project: Project, reason: str, asked_by: str, now: datetime) 
 
 
 def _compared_with(project: Project) -> InService:
-    """The model in service; after it was revoked still that one, since there has to be a way to another."""
-    state = state_of(project.journal.read())
-    last = state.last_deployment
-    if last is None or state.champion:
-        return load_champion(project.store, project.journal, project.signers)
-    revoked = read_model(project.store, last.model)
-    return InService(revoked.fitted, revoked.document, last)
+    """The last one put into service, though it may not be used: there has to be a way to another."""
+    last = state_of(project.journal.read()).last_deployment
+    if last is None:
+        return in_service(project)
+    model = read_model(project.store, last.model)
+    return InService(model.fitted, model.document, last)
 
 
 def _lead_numbers(comparison: Comparison) -> dict[str, float]:

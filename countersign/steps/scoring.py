@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from countersign import checks
-from countersign.errors import ArtifactError, CountersignError, ModelError
+from countersign.errors import ArtifactError, CountersignError
 from countersign.features import FEATURES, LOOKBACK, FeatureMatrix, compute_features
 from countersign.gate.state import state_of
-from countersign.model.registry import load_champion, read_model
+from countersign.model.registry import read_model
 from countersign.model.scoring import FittedModel, Scores, score
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
 from countersign.report import scores_preview
 from countersign.steps.made import Made, Numbers, again
 from countersign.steps.prices import recent_history
+from countersign.steps.service import in_service, without_looking_ahead
 from countersign.storage.artifacts import Table
 from countersign.storage.codec import combined_digest
 from countersign.tables import FEATURE_TABLE, PRICES_CLEAN, PRICES_REJECTED, SCORES, conform
@@ -56,15 +57,13 @@ def feature_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made
 
 
 def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> Iterator[Made]:
-    """``scores``: every symbol scored by the champion, with numpy alone, and put on record in the prediction log."""
-    service = load_champion(project.store, project.journal, project.signers)
-    learned_to = service.document["training"]["last_session"]
+    """``scores``: every symbol scored by the champion, with numpy alone, and put on record in the prediction log.
+
+    A session that the champion was trained on is scored by the one before it.
+    """
+    champion = in_service(project)
     for session in sessions:
-        if session <= learned_to:
-            raise ModelError(
-                f"expected a session after {learned_to}, to which the model in service was trained, found {session}: "
-                "scoring it would look ahead. Set first_session back to a later one in config/pipeline.yaml"
-            )
+        service = without_looking_ahead(project, champion, session)
         features = project.store.read_table("features", session, FEATURE_TABLE)
         table = features.frame
         checks.require(f"features of {session}", again("features", session), checks.features_computed(table))

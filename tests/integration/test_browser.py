@@ -161,4 +161,4 @@ def test_a_person_finds_the_request_reads_the_evidence_pastes_the_decision_and_s
     assert [line["model"] for line in deployed if line.get("request") == "r1"] == [request.candidate]
     assert len(deployed) == 2, "the first model's, and this one"
     assert desk.scoring() == request.candidate
-    assert verify_project(project)[1:] == ([], None)
+    assert verify_project(project)[1:] == ([], [])

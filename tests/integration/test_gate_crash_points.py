@@ -54,7 +54,7 @@ def test_a_decision_killed_at_any_point_is_on_record_once(runner: Runner, desk: 
         points.append(point)
         assert left.scoring() == desk.scoring(), "a decision deploys nothing"
         assert again.events.count("signed") == 1, point
-        assert verify_project(again.project)[1:] == ([], None)
+        assert verify_project(again.project)[1:] == ([], [])
     assert points == ["journal: signed written"]
 
 
@@ -73,7 +73,7 @@ def test_a_retrain_killed_at_any_point_comes_to_one_request_on_a_whole_candidate
         assert again.state.open_retrain is None
         again.decide("approve", "alice", NOON)
         assert again.deploy(NOON) == request.candidate
-        assert verify_project(again.project)[1:] == ([], None)
+        assert verify_project(again.project)[1:] == ([], [])
     assert len(requests) == 1, "the same bytes whenever it was killed"
     assert copies(points, "model.json")
     assert copies(points, "evidence.json")
@@ -100,7 +100,7 @@ def test_a_deployment_killed_at_any_point_happens_once_and_leaves_a_whole_champi
         assert again.events.count("deployed") == 2, point
         published = again.home / "artifacts" / "model.json"
         assert published.read_bytes() == (published.parent / "models" / request.candidate / "model.json").read_bytes()
-        assert verify_project(again.project)[1:] == ([], None)
+        assert verify_project(again.project)[1:] == ([], [])
     assert points == [
         "deploy: verified",
         "journal: deployed written",

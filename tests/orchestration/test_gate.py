@@ -338,7 +338,7 @@ def test_without_dagsters_records_nothing_is_deployed_again_and_all_stands_as_it
         assert not run(desk, after, "deploy_job", LATER).success
     assert desk.state.deployments == state.deployments
     assert desk.state.requests == state.requests
-    assert verify_project(desk.project)[1:] == ([], None)
+    assert verify_project(desk.project)[1:] == ([], [])
 
 
 # --- real processes
@@ -510,7 +510,7 @@ def test_forged_approvals_change_nothing_and_a_request_survives_the_death_of_eve
         assert desk.events.count("deployed") == 2
         tagged = instance.get_run_records(dg.RunsFilter(tags={TAG: desk.state.deployments[-1].decision}))
         assert [record.dagster_run.status for record in tagged] == [dg.DagsterRunStatus.SUCCESS]
-        assert verify_project(desk.project)[1:] == ([], None)
+        assert verify_project(desk.project)[1:] == ([], [])
 
 
 def test_no_run_can_bring_its_own_time_or_folder(desk: Desk) -> None:

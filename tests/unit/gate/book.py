@@ -117,8 +117,9 @@ class Book:
         """Put into service what is due; whether anything was."""
         found = due(self.state, self.now, on_revoke)
         if found:
-            self.add("deployed", model=found.model, decision=found.decision, request=found.request, why=found.why)
-        return found is not None
+            first = found[0]
+            self.add("deployed", model=first.model, decision=first.decision, request=first.request, why=first.why)
+        return bool(found)
 
     def tend(self) -> None:
         self.add_all(housekeeping(self.state, self.now, DAY))

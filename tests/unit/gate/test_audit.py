@@ -88,12 +88,12 @@ def journal(desk: Desk) -> Path:
 def first_wrong(desk: Desk) -> int:
     """The number of the first line that is found wrong, by its hash or by the rules; 0 where none is."""
     try:
-        _, findings, problem = verify_project(desk.project)
+        _, findings, problems = verify_project(desk.project)
     except JournalError as error:
         return int(str(error).split("line ")[1].split(":")[0])
     if findings:
         return min(finding.number for finding in findings)
-    return -1 if problem else 0
+    return -1 if problems else 0
 
 
 # --- by somebody who does not compute the hashes anew

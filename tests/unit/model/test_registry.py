@@ -51,7 +51,7 @@ def test_without_a_model_nothing_is_loaded_and_the_message_says_how_to_train_one
     store: ArtifactStore, journal: Journal
 ) -> None:
     with pytest.raises(ModelError, match=r"found none in the journal.*bootstrap_job"):
-        load_champion(store, journal, SIGNERS)
+        load_champion(store, journal, SIGNERS, allow_unsigned=True)
 
 
 def test_the_first_model_is_deployed_published_and_on_record_as_unsigned(
@@ -62,7 +62,7 @@ def test_the_first_model_is_deployed_published_and_on_record_as_unsigned(
     (line,) = journal.read()
     assert (line["event"], line["model"], line["decision"]) == ("deployed", stored.sha256, "bootstrap")
     assert line["inputs"] == INPUTS
-    service = load_champion(store, journal, SIGNERS)
+    service = load_champion(store, journal, SIGNERS, allow_unsigned=True)
     assert (service.champion.model, service.champion.at, service.champion.decision) == (stored.sha256, NOW, BOOTSTRAP)
     assert service.model.as_dict() == fitted.as_dict()
     found = files(store)
@@ -102,7 +102,7 @@ def test_of_two_first_models_at_the_same_time_only_one_comes_into_service(
     with pytest.raises(JournalError, match="another process"):
         deploy_first(Slow(store.root), journal, other(body), INPUTS, NOW)
     assert len(journal.read()) == 1
-    assert load_champion(store, journal, SIGNERS).document.keys() == {"sha256", "artifact", *body}
+    assert load_champion(store, journal, SIGNERS, allow_unsigned=True).document.keys() == {"sha256", "artifact", *body}
 
 
 def test_a_champion_whose_bytes_were_changed_is_refused(
@@ -114,7 +114,7 @@ def test_a_champion_whose_bytes_were_changed_is_refused(
     path.write_text(text.replace('"cutoff": 0.2', '"cutoff": 0.9'), encoding="utf-8")
     assert path.read_text(encoding="utf-8") != text
     with pytest.raises(ArtifactError, match=r"truncated or altered.*--select model"):
-        load_champion(store, journal, SIGNERS)
+        load_champion(store, journal, SIGNERS, allow_unsigned=True)
 
 
 def test_a_champion_that_was_replaced_by_another_whole_model_is_refused(
@@ -125,7 +125,7 @@ def test_a_champion_that_was_replaced_by_another_whole_model_is_refused(
     deployed = Path(store.root) / "models" / stored.sha256 / "model.json"
     deployed.write_bytes(Path(intruder.location).read_bytes())
     with pytest.raises(ModelError, match=f"expected the model {stored.sha256[:12]} .*found {intruder.sha256[:12]}"):
-        load_champion(store, journal, SIGNERS)
+        load_champion(store, journal, SIGNERS, allow_unsigned=True)
 
 
 def test_a_model_that_the_journal_does_not_name_is_never_used(
@@ -134,10 +134,10 @@ def test_a_model_that_the_journal_does_not_name_is_never_used(
     stored, _ = deploy_first(store, journal, body, INPUTS, NOW)
     intruder = store.write_addressed("models", "model", other(body), INPUTS)
     store.copy_document(f"models/{intruder.sha256}/model", "model", intruder.sha256)
-    assert load_champion(store, journal, SIGNERS).champion.model == stored.sha256
+    assert load_champion(store, journal, SIGNERS, allow_unsigned=True).champion.model == stored.sha256
     journal.path.unlink()
     with pytest.raises(ModelError, match="found none in the journal"):
-        load_champion(store, journal, SIGNERS)
+        load_champion(store, journal, SIGNERS, allow_unsigned=True)
 
 
 def test_a_published_model_whose_journal_is_gone_keeps_another_from_coming_into_service(
@@ -160,4 +160,4 @@ def test_a_journal_that_names_another_model_by_a_changed_line_is_refused(
     text = journal.path.read_text(encoding="utf-8")
     journal.path.write_text(text.replace(stored.sha256, intruder.sha256), encoding="utf-8")
     with pytest.raises(JournalError, match="line 1"):
-        load_champion(store, journal, SIGNERS)
+        load_champion(store, journal, SIGNERS, allow_unsigned=True)

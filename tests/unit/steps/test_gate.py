@@ -22,7 +22,6 @@ from countersign.gate.rules import due
 from countersign.gate.signature import sign
 from countersign.gate.signers import add_signer, init_key
 from countersign.gate.statement import parse
-from countersign.model.registry import load_champion
 from countersign.project import open_project
 from countersign.steps import gate as steps
 from countersign.steps.gate import (
@@ -36,6 +35,7 @@ from countersign.steps.gate import (
     waiting,
 )
 from countersign.steps.model import model_in_service, train_first_model
+from countersign.steps.service import in_service
 from tests.desk import DAY, HOUR, NOON, Desk, configure, let_sign, policy
 
 LATER = NOON + HOUR
@@ -632,7 +632,7 @@ def test_a_signer_whose_approval_ran_out_may_give_another_and_is_still_one_signe
     desk.decide("approve", "bob", LATER + DAY)
     assert [a.signer for a in desk.state.requests[0].approvals] == ["bob@example.com"]
     # Not even by a clock that was set back, so that both would be in force.
-    assert due(desk.state, LATER, "stop") is None
+    assert not due(desk.state, LATER, "stop")
     desk.decide("approve", "alice", LATER + DAY)
     desk.deploy(LATER + DAY)
     sound(desk)
@@ -779,7 +779,7 @@ def test_the_champion_is_loaded_on_the_word_of_those_who_sign_now(desk: Desk) ->
     path.unlink()
     let_sign(desk.home, desk.keys, "bob", "dora")
     with pytest.raises(ModelError, match="rests on no good signature"):
-        load_champion(desk.project.store, desk.project.journal, desk.project.signers)
+        in_service(desk.project)
     desk.decide("rollback", "bob", LATER + HOUR, reason="alice's key leaked")
     assert desk.deploy(LATER + HOUR) == first
 

@@ -13,7 +13,6 @@ import pytest
 
 from countersign.checks import CheckResult
 from countersign.features import FEATURES
-from countersign.model.registry import load_champion
 from countersign.monitoring.latency import Runs, no_runs
 from countersign.monitoring.psi import stability_index
 from countersign.project import Project, open_project
@@ -21,6 +20,7 @@ from countersign.steps.metrics import GATE_MEASURES, MEASURES, metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
+from countersign.steps.service import in_service
 from countersign.tables import DRIFT, FEATURE_TABLE, METRICS
 
 TODAY = date(2013, 3, 4)
@@ -50,7 +50,7 @@ def test_drift_compares_the_last_quarter_of_features_with_the_training_data(quar
     found: Any = quarter.store.read_table("drift", session, DRIFT).frame.set_index("subject")
     window = quarter.calendar.lookback(session, 63)
     features = pd.concat([quarter.store.read_table("features", day, FEATURE_TABLE).frame for day in window])
-    reference = load_champion(quarter.store, quarter.journal, quarter.signers).document["reference"]["features"]
+    reference = in_service(quarter).document["reference"]["features"]
     for name in FEATURES:
         edges = reference[name]["edges"]
         counts = np.bincount(np.searchsorted(edges, features[name], side="left"), minlength=len(edges) + 1)

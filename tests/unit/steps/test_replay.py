@@ -11,7 +11,6 @@ import pytest
 
 from countersign.features import FEATURES
 from countersign.model.evaluation import walk_forward
-from countersign.model.registry import load_champion
 from countersign.model.training import training_rows
 from countersign.monitoring.latency import no_runs
 from countersign.monitoring.replay import Validation, Verdicts
@@ -23,6 +22,7 @@ from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import HISTORY, clean_sessions, ingest_sessions, load_history
 from countersign.steps.replay import source_verdicts
 from countersign.steps.scoring import feature_sessions, score_sessions
+from countersign.steps.service import in_service
 from countersign.tables import DRIFT, METRICS, PRICES_CLEAN
 from countersign.thresholds import load_thresholds
 from tests.conftest import make_home
@@ -104,7 +104,7 @@ def test_the_validation_of_a_year_is_the_evaluation_of_a_model_trained_before_it
     forecasts = walk_forward(training_rows(Panel.from_bars(whole, sessions)), year.config.model)
     begin = int(np.searchsorted(sessions, np.datetime64("2009-01-02")))
     found = Validation.of(forecasts, begin, min_sessions=60)
-    expected = load_champion(year.store, year.journal, year.signers).document["evaluation"]
+    expected = in_service(year).document["evaluation"]
     assert found is not None
     assert found.rows == expected["rows"]
     assert found.auc == pytest.approx(expected["table"]["auc"]["model"], rel=1e-12)

@@ -137,7 +137,7 @@ def test_a_retrain_ends_with_a_candidate_its_evidence_and_a_request_that_names_a
     assert read_model(measured.project.store, request.candidate).document["training"]["last_session"] >= "2008-08-25"
     assert measured.scoring() == first
     assert measured.state.open_retrain is None
-    assert verify_project(measured.project)[1:] == ([], None)
+    assert verify_project(measured.project)[1:] == ([], [])
 
 
 def test_a_retrain_that_failed_is_open_still_and_comes_to_the_same_candidate(
@@ -218,7 +218,7 @@ def test_after_the_only_model_was_revoked_a_new_one_can_be_made_and_takes_its_pl
     assert measured.state.requests[0].champion == first
     measured.decide("approve", "bob", LATER)
     assert measured.deploy(LATER) == made.stored.sha256
-    assert verify_project(measured.project)[1:] == ([], None)
+    assert verify_project(measured.project)[1:] == ([], [])
 
 
 def test_a_retrain_does_not_learn_across_a_gap(measured: Desk) -> None:

@@ -82,7 +82,7 @@ def test_a_condition_that_cannot_be_judged_is_no_pass_and_brings_nothing_back(de
     *_, last = score_month(desk, 20, NOON + 3 * HOUR)
     assert conditions_check(desk.project, last).status == "insufficient"
     assert tend(desk.project, NOON + DAY) == []
-    assert due(gate_state(desk.project), NOON + DAY, "stop") is None
+    assert not due(gate_state(desk.project), NOON + DAY, "stop")
 
 
 def test_what_another_model_said_breaks_no_condition(desk: Desk) -> None:
