@@ -79,14 +79,19 @@ def deploy_first(
 def read_model(store: ArtifactStore, sha256: str) -> Model:
     """The model whose digest is ``sha256``, from bytes that are read once.
 
-    Raises ``ModelError`` where they are not its bytes, or a link stands in their place; ``ArtifactError`` where they
-    are missing or damaged.
+    Raises ``ModelError`` where they are missing or not its bytes, or a link stands in their place; ``ArtifactError``
+    where they are damaged.
     """
     path = f"models/{sha256}/model"
     location = Path(store.location(path, None, "json"))
     # A link could lead to other bytes a moment later.
     if location.is_symlink() or location.parent.is_symlink():
         raise ModelError(f"expected the model {sha256[:12]} at {location}, found a link: put the file itself there")
+    if not store.has(path, None, "json"):
+        raise ModelError(
+            f"expected the model {sha256[:12]} at {location}, found none. Restore it from a backup; of the model in "
+            "service, model.json is a copy"
+        )
     document, stored = store.read_document(path)
     if stored.sha256 != sha256:
         raise ModelError(

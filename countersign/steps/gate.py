@@ -406,13 +406,14 @@ def verify_project(project: Project) -> tuple[int, list[Finding], list[str]]:
     """
     lines = project.journal.read()
     found = list(audit(lines, list_signers(project.signers)))
-    state, problems = state_of(lines), list[str]()
-    for request in state.requests:
-        try:
-            read_evidence(project, request)
-        except ArtifactError as error:
-            problems.append(f"the evidence that {request.id} was decided on: {error}")
+    problems = list[str]()
     try:
+        state = state_of(lines)
+        for request in state.requests:
+            try:
+                read_evidence(project, request)
+            except ArtifactError as error:
+                problems.append(f"the evidence that {request.id} was decided on: {error}")
         champion = state.champion
         if champion:
             in_service(project)

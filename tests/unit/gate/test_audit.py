@@ -71,7 +71,7 @@ def told(first_desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     desk.decide("rollback", "alice", NOON + 4 * DAY, reason="holds too much")
     desk.deploy(NOON + 4 * DAY)
     assert desk.events == EVENTS
-    assert verify_project(desk.project) == (len(EVENTS), [], None)
+    assert verify_project(desk.project) == (len(EVENTS), [], [])
     return desk
 
 
@@ -274,9 +274,9 @@ def test_a_decision_that_saw_lines_which_were_cut_off_is_refused(told: Desk, alt
 def test_a_cut_that_takes_a_deployment_is_seen_by_the_copy_for_people_and_another_one_is_not(altered: Desk) -> None:
     lines = journal(altered).read_bytes().splitlines(keepends=True)
     journal(altered).write_bytes(b"".join(lines[:-1]))
-    _, findings, problem = verify_project(altered.project)
+    _, findings, problems = verify_project(altered.project)
     assert findings == []
-    assert problem is not None
+    (problem,) = problems
     assert "lines are missing at the journal's end" in problem
     # What cannot be found: the last lines, where nobody has decided nor deployed anything since.
     journal(altered).write_bytes(b"".join(lines))
@@ -302,6 +302,6 @@ def test_ten_thousand_refused_attempts_do_not_keep_the_champion_from_scoring(alt
 def test_without_signers_every_signed_line_is_wrong_and_no_other(altered: Desk) -> None:
     shutil.move(altered.project.signers, altered.home / "elsewhere")
     assert list_signers(altered.project.signers) == []
-    _, findings, problem = verify_project(altered.project)
+    _, findings, problems = verify_project(altered.project)
     assert [finding.number for finding in findings] == SIGNED
-    assert problem is not None
+    assert len(problems) == 1

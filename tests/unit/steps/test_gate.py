@@ -47,9 +47,8 @@ def model_file(desk: Desk, digest: str) -> Path:
 
 def sound(desk: Desk) -> None:
     """That the whole history and the model in service are as they should be."""
-    _, findings, problem = verify_project(desk.project)
-    assert findings == []
-    assert problem is None
+    _, findings, problems = verify_project(desk.project)
+    assert (findings, problems) == ([], [])
 
 
 # --- a decision, and what it does
@@ -761,8 +760,7 @@ def test_a_copy_for_people_that_is_not_the_model_in_service_is_found_by_verify_a
     old = (desk.home / "artifacts" / "model.json").read_bytes()
     desk.deploy(LATER)
     (desk.home / "artifacts" / "model.json").write_bytes(old)
-    problem = verify_project(desk.project)[2]
-    assert problem is not None
+    (problem,) = verify_project(desk.project)[2]
     assert "a deployment was cut short, which launching deploy_job mends" in problem
     put_into_service(desk.project, LATER)
     sound(desk)
