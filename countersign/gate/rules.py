@@ -183,7 +183,8 @@ def require_open(state: State, request: Request, now: datetime) -> None:
         )
     if request.outcome:
         by = f" by {request.closed_by}" if request.closed_by else ""
-        raise GateError(f"{request.id} was {request.outcome}{by} and is closed: ask for a new retrain")
+        said = "sent back" if request.outcome == "changes requested" else request.outcome
+        raise GateError(f"{request.id} was {said}{by} and is closed: ask for a new retrain")
     if request.candidate in state.revoked:
         raise GateError(
             f"{request.id} is closed: {state.revoked[request.candidate].signer} revoked its model "
@@ -199,7 +200,7 @@ def require_open(state: State, request: Request, now: datetime) -> None:
 
 
 def due(state: State, now: datetime, on_revoke: OnRevoke) -> list[Due]:
-    """What is to be put into service ``now``, the first of them whose model is there; nothing where the list is empty.
+    """What is to be put into service ``now``, the first of them that can be; nothing where the list is empty.
 
     Orders to leave come first: a rollback, the return after a revoked model (where ``on_revoke`` says so) or after a
     broken condition, and then a request with enough signatures in force.

@@ -29,7 +29,7 @@ from countersign.monitoring.alerts import WAITING, Verdict, day_of
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
 from countersign.steps.service import in_service
-from countersign.steps.standing import broken_condition
+from countersign.steps.standing import broken_condition, judged
 from countersign.storage.artifacts import Stored
 from countersign.storage.files import reached
 from countersign.storage.journal import Event
@@ -169,31 +169,31 @@ def put_into_service(project: Project, now: datetime) -> Made:
     now = now.replace(microsecond=0)
     with _refusals(project, "deploy", b"", now):
         state = gate_state(project)
-        found = _first_there(project, due(state, now, project.config.gate.on_revoke))
+        found = due(state, now, project.config.gate.on_revoke)
         champion = state.champion
-        if found is None:
+        if not found:
             if champion is None or _published(project, champion):
                 raise GateError(not_due(state, now))
             # The journal has it, and a crash came before the copy for people.
             verify_in_service(project.journal.read(), champion, list_signers(project.signers))
             return _publish(project, champion, read_model(project.store, champion.model))
-        deployment, model = _deploy(project, found, now)
+        deployment, model = _deploy_first(project, found, now)
         reached("deploy: journaled")
     return _publish(project, deployment, model)
 
 
-def _first_there(project: Project, found: Sequence[Due]) -> Due | None:
-    """The first whose model can be read: one that is lost must not keep what people approved from coming.
+def _deploy_first(project: Project, found: Sequence[Due], now: datetime) -> tuple[Deployment, Model]:
+    """The first that can be: what is lost, or rests on a line that nothing proves, keeps nothing else from coming.
 
-    The first of all where none can be, so that it is said which one is missing.
+    Raises what is wrong with the first of all where none can be.
     """
+    problems: list[CountersignError] = []
     for one in found:
         try:
-            read_model(project.store, one.model)
-        except (ArtifactError, ModelError):
-            continue
-        return one
-    return found[0] if found else None
+            return _deploy(project, one, now)
+        except (ArtifactError, GateError, ModelError) as error:
+            problems.append(error)
+    raise problems[0]
 
 
 def _deploy(project: Project, found: Due, now: datetime) -> tuple[Deployment, Model]:
@@ -219,6 +219,11 @@ def _deploy(project: Project, found: Due, now: datetime) -> tuple[Deployment, Mo
         trial = [*lines, {"event": "deployed", "at": now.isoformat(), "sha256": "", **fields}]
         deployment = state_of(trial).last_deployment
         assert deployment is not None, fields
+        broken = next((line for line in lines if line["sha256"] == found.decision), None)
+        if broken and broken["event"] == "condition_broken" and not _shown(project, state, broken):
+            raise GateError(
+                f"expected stored outcomes to break the condition {broken['condition']!r}, found that they do not"
+            )
         verify_in_service(trial, deployment, list_signers(project.signers))
         request = state.request(found.request) if found.request else None
         if request:
@@ -398,6 +403,15 @@ def tend(project: Project, now: datetime) -> list[str]:
     return [*(f"{line.get('request') or line['model'][:12]}: {line['event']}" for line in added), *said]
 
 
+def _shown(project: Project, state: State, line: Line) -> bool:
+    """Whether what is stored now shows the condition broken that ``line`` calls so: nobody has signed that line."""
+    deployment = next((one for one in state.deployments if one.line == line["deployment"]), None)
+    if deployment is None:
+        return False
+    found = judged(project, line["session"], deployment)
+    return any(one.status == "broken" and str(one.condition) == line["condition"] for one in found)
+
+
 def verify_project(project: Project) -> tuple[int, list[Finding], list[str]]:
     """The number of lines in the journal, what is wrong with any of them, and with the files that they bind.
 
@@ -414,6 +428,12 @@ def verify_project(project: Project) -> tuple[int, list[Finding], list[str]]:
                 read_evidence(project, request)
             except ArtifactError as error:
                 problems.append(f"the evidence that {request.id} was decided on: {error}")
+        for line in lines:
+            if line["event"] == "condition_broken" and not _shown(project, state, line):
+                problems.append(
+                    f"the condition {line['condition']!r} was called broken as of {line['session']}, and what is "
+                    "stored now does not show it: the line was forged, or sessions were run again since"
+                )
         champion = state.champion
         if champion:
             in_service(project)

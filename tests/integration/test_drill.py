@@ -15,7 +15,7 @@ from countersign.gate import rules
 from countersign.gate.signers import list_signers
 from countersign.gate.statement import parse
 from countersign.model import registry
-from countersign.steps import drill
+from countersign.steps import drill, drill_trials
 from countersign.steps import gate as gate_steps
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
@@ -40,7 +40,7 @@ def test_every_bad_candidate_is_refused_the_good_one_deployed_and_the_project_un
     code, held, text = run(home)
     assert (code, set(held.values())) == (0, {True}), text
     assert snapshot(home) == before
-    assert len(held) == len(drill._PLANTED) + 1
+    assert len(held) == len(drill_trials.PLANTED) + 1
     assert text.endswith(f"All {len(held)} held.")
     assert max(map(len, text.splitlines())) <= 100
 
@@ -62,8 +62,8 @@ def nothing(*_: Any, **__: Any) -> None:
         (rules, "require_open", nothing, {"superseded", "expired", "stale champion"}),
         (gate_steps, "admit", nothing, {"signed by the requester", "replayed on another project", "superseded"}),
         (gate_steps, "verify", anyone, {"signed by an unknown key", "statement changed after signing"}),
-        (gate_steps, "verify_in_service", nothing, {"forged journal line, an approval"}),
-        (registry, "verify_in_service", nothing, {"forged journal line, a deployment"}),
+        (gate_steps, "verify_in_service", nothing, {"forged line: an approval"}),
+        (registry, "verify_in_service", nothing, {"forged line: a deployment"}),
         (gate_steps, "read_evidence", nothing, {"evidence changed"}),
         (gate_steps, "list_signers", lambda path: list_signers(path)[:1], {"a good candidate, well signed"}),
     ],
@@ -73,7 +73,9 @@ def test_a_rule_that_was_taken_away_is_reported_as_a_hole(
     module: Any, name: str, instead: Any, holes: set[str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Training takes no part in these.
-    monkeypatch.setattr(drill, "_PLANTED", {k: v for k, v in drill._PLANTED.items() if k != "worse than the baseline"})
+    monkeypatch.setattr(
+        drill, "PLANTED", {k: v for k, v in drill_trials.PLANTED.items() if k != "worse than the baseline"}
+    )
     monkeypatch.setattr(module, name, instead)
     code, held, text = run(home)
     assert code == 1
@@ -84,8 +86,8 @@ def test_a_rule_that_was_taken_away_is_reported_as_a_hole(
 def test_checks_that_let_a_worse_candidate_pass_are_reported_as_a_hole(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drill, "_PLANTED", {"worse than the baseline": drill._PLANTED["worse than the baseline"]})
-    monkeypatch.setattr(drill, "automatic_checks", lambda *_, **__: ())
+    monkeypatch.setattr(drill, "PLANTED", {"worse than the baseline": drill_trials.PLANTED["worse than the baseline"]})
+    monkeypatch.setattr(drill_trials, "automatic_checks", lambda *_, **__: ())
     code, held, _ = run(home)
     assert (code, held["worse than the baseline"]) == (1, False)
 

@@ -67,6 +67,27 @@ def test_a_rollback_that_nobody_carried_out_in_time_is_due_no_more() -> None:
     assert not due(book.state, book.now + WEEK, "stop")
 
 
+def test_two_models_with_broken_conditions_do_not_replace_each_other_without_end() -> None:
+    book = Book()
+
+    def break_condition() -> None:
+        last = book.state.deployments[-1]
+        book.add(
+            "condition_broken", deployment=last.line, model=last.model, condition="auc over 20 sessions below 0.65"
+        )
+
+    for name in ("second", "third"):
+        book.ask(name)
+        book.sign("approve", "alice")
+        book.deploy()
+    break_condition()
+    book.deploy()
+    assert book.state.last_model == digest("second")
+    break_condition()
+    book.deploy()
+    assert book.state.last_model == digest("first"), "and not the one whose condition was broken before"
+
+
 def test_an_order_to_leave_comes_before_a_new_model() -> None:
     book = Book()
     book.ask("second")

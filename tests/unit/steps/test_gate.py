@@ -556,27 +556,6 @@ def test_a_model_that_was_revoked_never_comes_back_as_a_candidate(desk: Desk) ->
     assert second in desk.state.revoked
 
 
-def test_two_models_with_broken_conditions_do_not_replace_each_other_without_end(desk: Desk) -> None:
-    bound = parse_condition("auc over 20 sessions below 0.65")
-    first = desk.scoring()
-
-    def break_condition(now: datetime) -> None:
-        last = desk.state.last_deployment
-        assert last is not None
-        fields = {"deployment": last.line, "model": last.model, "condition": str(bound), "session": "2013-03-01"}
-        desk.project.journal.append("condition_broken", now, value=0.5, sentence="broken", **fields)
-
-    for number in (1, 2):
-        desk.ask(number, LATER)
-        desk.decide("approve", "alice", LATER, conditions=[bound])
-        desk.deploy(LATER)
-    break_condition(LATER)
-    assert desk.deploy(LATER) == desk.candidate(1)
-    break_condition(LATER)
-    assert desk.deploy(LATER) == first, "and not the one whose condition was broken before"
-    sound(desk)
-
-
 # --- break-glass
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from countersign.errors import GateError, ModelError
+from countersign.gate.conditions import parse_condition
 from countersign.gate.rules import due
 from countersign.monitoring.latency import no_runs
 from countersign.steps.gate import put_into_service, signed_off, submit, verify_project
@@ -125,6 +126,32 @@ def test_a_model_to_fall_back_on_that_was_lost_does_not_hold_up_an_approved_one(
     desk.decide("approve", "bob", LATER)
     assert desk.deploy(LATER) == desk.state.requests[-1].candidate
     assert not due(desk.state, LATER, "rollback")
+
+
+def test_a_line_that_calls_a_condition_broken_and_proves_nothing_neither_deploys_nor_holds_up_an_approved_one(
+    desk: Desk,
+) -> None:
+    condition = parse_condition("auc over 20 sessions below 0.65")
+    desk.ask(1)
+    desk.decide("approve", "bob", LATER, conditions=[condition])
+    second = desk.deploy(LATER)
+    last = desk.state.last_deployment
+    assert last is not None
+    desk.project.journal.append(
+        "condition_broken",
+        LATER,
+        deployment=last.line,
+        model=second,
+        condition=str(condition),
+        session=SESSION,
+        value=0.1,
+        sentence="auc is 0.1",
+    )
+    with pytest.raises(GateError, match="expected stored outcomes to break the condition"):
+        put_into_service(desk.project, LATER)
+    assert desk.scoring() == second
+    assert any("the line was forged" in problem for problem in verify_project(desk.project)[2])
+    assert deployed(desk, 2, LATER) == desk.candidate(2)
 
 
 def test_evidence_that_is_no_longer_what_was_decided_on_is_found_by_verify(desk: Desk) -> None:
