@@ -71,7 +71,7 @@ class Scratch:
         if wish := gate_state(project).open_retrain:
             # Answered as one that brought nothing new, or no other could be asked for.
             request_sign_off(project, wish, service.champion.model, "", service.champion.model, (), now)
-        signers = {signer_name(number): (-2, 365) for number in range(source.config.gate.quorum + 1)}
+        signers = {signer_name(number): (-2, 365) for number in range(max(source.config.gate.quorum, 2) + 1)}
         for name, valid in {**_LISTED, **signers, STRANGER: None}.items():
             public = init_key(keys / name, name, passphrase=False)
             if valid:

@@ -231,6 +231,10 @@ def _another_past(scratch: Scratch) -> str:
     return _changed(scratch, journal_head=_OTHER)
 
 
+def _another_project(scratch: Scratch) -> str:
+    return _changed(scratch, project=_OTHER)
+
+
 def _unseen(scratch: Scratch) -> str:
     """Signed on the journal as it was before the request."""
     before = gate_state(scratch.project).heads[0]
@@ -352,6 +356,16 @@ def _old_order(scratch: Scratch) -> str:
     return again.refused("an order of an earlier time", lambda: again.submit(order, signer_name(0)))
 
 
+def _order_on_another_champion(scratch: Scratch) -> str:
+    scratch = scratch.replaced()
+    orders = [scratch.order("revoke"), scratch.order("rollback", scratch.champion)]
+    said = ""
+    for order in orders:
+        other = replace(order, champion=_OTHER)
+        said = scratch.refused(f"the {order.decision}", lambda other=other: scratch.submit(other, signer_name(0)))
+    return said
+
+
 def _ratified_alone(scratch: Scratch) -> str:
     scratch = scratch.with_quorum(2)
     request, alone = scratch.ask(), signer_name(0)
@@ -420,20 +434,67 @@ def _write_signed(scratch: Scratch, statement: Statement, signature: str, decisi
     scratch.project.journal.append(event, scratch.at, **{**fields, **changed})
 
 
-def _forged_request(scratch: Scratch) -> str:
-    """A request that no retrain made, in nobody's name."""
-    scratch.ask()
-    project = scratch.project
-    line = next(one for one in reversed(project.journal.read()) if one["event"] == "sign_off_requested")
-    fields = {name: value for name, value in line.items() if name not in ("event", "at", "previous", "sha256")}
-    other = {"request": "r999", "model": scratch.plant("another"), "retrain": _OTHER, "asked_by": None}
-    project.journal.append("sign_off_requested", scratch.at, **{**fields, **other})
+def _forged_requester(scratch: Scratch) -> str:
+    """The requester's own approval, well signed and past the command line."""
+    statement = scratch.statement(scratch.ask(by=REQUESTER), REQUESTER)
+    _write_signed(scratch, statement, sign(statement.to_bytes(), scratch.keys / REQUESTER))
+    answer = scratch.refused("a deployment on the requester's word", scratch.deploy)
+    _found(scratch.project, "a requester's approval")
+    return answer
+
+
+def _no_wish(scratch: Scratch) -> str:
+    """A request that no retrain made."""
+    return _forged_request(scratch, retrain=_OTHER)
+
+
+def _another_asker(scratch: Scratch) -> str:
+    """A request in nobody's name, so that whoever asked could sign."""
+    return _forged_request(scratch, asked_by=None)
+
+
+def _for_years(scratch: Scratch) -> str:
+    return _forged_request(scratch, expires=(scratch.at + 3650 * _DAY).isoformat())
+
+
+def _forged_request(scratch: Scratch, **changes: Any) -> str:
+    """The line of a request written again, under another name and with ``changes``."""
+    scratch.ask(by=REQUESTER)
+    project, fields = scratch.project, _newest(scratch.project, "sign_off_requested")
+    project.journal.append("sign_off_requested", scratch.at, **{**fields, "request": "r999", **changes})
     request = gate_state(project).open_request
     assert request is not None, "just written"
     said = scratch.statement(request, signer_name(0))
     answer = scratch.refused("the approval of a forged request", lambda: scratch.submit(said, signer_name(0)))
     _found(project, "a forged request")
     return answer
+
+
+def _newest(project: Project, event: str) -> dict[str, Any]:
+    line = next(one for one in reversed(project.journal.read()) if one["event"] == event)
+    return {name: value for name, value in line.items() if name not in ("event", "at", "previous", "sha256")}
+
+
+def _forged_times(scratch: Scratch) -> str:
+    """Lines on what time brings, and on requests, that no rule wrote."""
+    scratch.ask("a")
+    request = scratch.ask("b")
+    asked = _newest(scratch.project, "sign_off_requested")
+    forged: list[tuple[str, dict[str, Any]]] = [
+        ("expired", {"request": request.id}),
+        ("reminded", {"request": "r1"}),
+        ("superseded", {"request": request.id, "successor": "r1"}),
+        ("sign_off_requested", asked),
+        ("sign_off_requested", {**asked, "request": "r999", "champion": _OTHER}),
+        ("sign_off_requested", {**asked, "request": "r999", "quorum": 0}),
+    ]
+    for number, (event, fields) in enumerate(forged):
+        copy = scratch.copy(scratch.project.home.with_name(f"{scratch.project.home.name}-{number}"))
+        copy.project.journal.append(event, copy.at, **fields)
+        _found(copy.project, f"a forged line {event}")
+    scratch.project.journal.append("refused", scratch.at - 30 * _DAY, what="sign", cause="nothing", statement=None)
+    _found(scratch.project, "a line that was dated back")
+    return f"verify named each of {len(forged) + 1} lines"
 
 
 def _forged_condition(scratch: Scratch) -> str:
@@ -508,6 +569,7 @@ PLANTED: Final[dict[str, Callable[[Scratch], str]]] = {
     "signed with another champion": _another_champion,
     "signed on another journal": _another_past,
     "signed before it was asked for": _unseen,
+    "signed for another project": _another_project,
     "on a request that is none": _request_that_is_none,
     "dated back": _dated_back,
     "dated ahead": _dated_ahead,
@@ -523,6 +585,7 @@ PLANTED: Final[dict[str, Callable[[Scratch], str]]] = {
     "revoke of a model not in service": _revoked_another,
     "rollback to one never in service": _never_in_service,
     "order of an earlier time": _old_order,
+    "order with another champion": _order_on_another_champion,
     "one byte of the model changed": _tampered,
     "another model in its place": _swapped,
     "symbolic link in its place": _linked,
@@ -531,7 +594,11 @@ PLANTED: Final[dict[str, Callable[[Scratch], str]]] = {
     "forged line: a rollback": _forged_rollback,
     "forged line: an approval": _forged_approval,
     "forged line: another decision": _forged_bounds,
-    "forged line: a request": _forged_request,
+    "forged line: requester's approval": _forged_requester,
+    "forged line: a request of no wish": _no_wish,
+    "forged line: another asker": _another_asker,
+    "forged line: open for years": _for_years,
+    "forged lines: what time brings": _forged_times,
     "forged line: a broken condition": _forged_condition,
     "forged line: another condition": _another_condition,
     "journal line changed": _line_changed,
