@@ -358,12 +358,10 @@ def _old_order(scratch: Scratch) -> str:
 
 def _order_on_another_champion(scratch: Scratch) -> str:
     scratch = scratch.replaced()
-    orders = [scratch.order("revoke"), scratch.order("rollback", scratch.champion)]
-    said = ""
-    for order in orders:
-        other = replace(order, champion=_OTHER)
-        said = scratch.refused(f"the {order.decision}", lambda other=other: scratch.submit(other, signer_name(0)))
-    return said
+    revoke = replace(scratch.order("revoke"), champion=_OTHER)
+    rollback = replace(scratch.order("rollback", scratch.champion), champion=_OTHER)
+    scratch.refused("the revoke", lambda: scratch.submit(revoke, signer_name(0)))
+    return scratch.refused("the rollback", lambda: scratch.submit(rollback, signer_name(0)))
 
 
 def _ratified_alone(scratch: Scratch) -> str:
