@@ -231,6 +231,16 @@ def _another_past(scratch: Scratch) -> str:
     return _changed(scratch, journal_head=_OTHER)
 
 
+def _exchanged_evidence(scratch: Scratch) -> str:
+    """The sound evidence of another candidate in the place of the one that was signed for."""
+    other = scratch.ask("b")
+    request = scratch.ask("a")
+    scratch.approve(request)
+    theirs, ours = (Path(scratch.project.store.location(evidence_path(one), None, "json")) for one in (other, request))
+    shutil.copyfile(theirs, ours)
+    return scratch.refused("a candidate with another's evidence", scratch.deploy)
+
+
 def _another_project(scratch: Scratch) -> str:
     return _changed(scratch, project=_OTHER)
 
@@ -387,7 +397,31 @@ def _forged_deployment(scratch: Scratch) -> str:
     fields = {"request": None, "why": "forged", "replaces": scratch.champion}
     project.journal.append("deployed", scratch.at, model=request.candidate, decision=BOOTSTRAP, **fields)
     answer = scratch.refused("scoring by a model that a forged line put there", lambda: in_service(project))
+    scratch.refused("showing it as the one in service", scratch.deploy)
     _found(project, "a forged deployment")
+    return answer
+
+
+def _forged_past(scratch: Scratch) -> str:
+    """A real rollback to a model that only forged lines had put into service."""
+    answer = ""
+    for number, decision in enumerate((BOOTSTRAP, _OTHER)):
+        copy = scratch.copy(scratch.project.home.with_name(f"{scratch.project.home.name}-{number}"))
+        fields = {"request": None, "why": "forged", "decision": decision}
+        for model in (copy.plant("never"), copy.champion):
+            copy.project.journal.append("deployed", copy.at, model=model, replaces=None, **fields)
+        copy.submit(copy.order("rollback", copy.plant("never")), signer_name(0))
+        answer = copy.refused("a rollback to it", copy.deploy)
+    return answer
+
+
+def _forged_order(scratch: Scratch) -> str:
+    """A rollback in a signer's name, with a signature that is none of that signer's."""
+    scratch = scratch.replaced()
+    order = scratch.order("rollback", scratch.champion)
+    _write_signed(scratch, order, sign(order.to_bytes(), scratch.keys / STRANGER))
+    answer = scratch.refused("a rollback on a forged line of the journal", scratch.deploy)
+    _found(scratch.project, "a forged order")
     return answer
 
 
@@ -509,8 +543,8 @@ def _forged_condition(scratch: Scratch) -> str:
     return answer
 
 
-def _write_broken(scratch: Scratch, deployment: Deployment, condition: Condition) -> None:
-    scratch.project.journal.append(
+def _write_broken(scratch: Scratch, deployment: Deployment, condition: Condition) -> str:
+    line = scratch.project.journal.append(
         "condition_broken",
         scratch.at,
         deployment=deployment.line,
@@ -520,6 +554,7 @@ def _write_broken(scratch: Scratch, deployment: Deployment, condition: Condition
         value=0.1,
         sentence=f"{condition}: 0.1",
     )
+    return str(line["sha256"])
 
 
 def _another_condition(scratch: Scratch) -> str:
@@ -527,8 +562,11 @@ def _another_condition(scratch: Scratch) -> str:
     scratch = scratch.replaced(conditions=(Condition("auc", 20, "below", 0.65),))
     project, deployment = scratch.project, gate_state(scratch.project).last_deployment
     assert deployment is not None, "just deployed"
-    _write_broken(scratch, deployment, Condition("auc", 20, "below", 0.99))
+    broken = _write_broken(scratch, deployment, Condition("auc", 20, "below", 0.99))
     answer = scratch.refused("a return on a forged line of the journal", scratch.deploy)
+    why = "a condition of the approval is broken"
+    project.journal.append("deployed", scratch.at, model=scratch.champion, decision=broken, request=None, why=why)
+    scratch.refused("scoring by what it brought back", lambda: in_service(project))
     _found(project, "a condition that no approval carries")
     return answer
 
@@ -588,8 +626,11 @@ PLANTED: Final[dict[str, Callable[[Scratch], str]]] = {
     "another model in its place": _swapped,
     "symbolic link in its place": _linked,
     "evidence changed": _altered_evidence,
+    "another's evidence in its place": _exchanged_evidence,
     "forged line: a deployment": _forged_deployment,
     "forged line: a rollback": _forged_rollback,
+    "forged line: an order": _forged_order,
+    "rollback to a forged past": _forged_past,
     "forged line: an approval": _forged_approval,
     "forged line: another decision": _forged_bounds,
     "forged line: requester's approval": _forged_requester,
