@@ -86,10 +86,11 @@ ANSWER: Final = 126
 """Sessions after a break within which an alarm counts as its answer: half a year. The slowest measures need 66 to see
 nothing but what came after it: a window of 60, a horizon of 5, three in a row."""
 
-Delay = int | Literal["none", "not judged"]
+Delay = int | Literal["none", "too early", "not judged"]
 """Sessions from a break to the first alarm: 0 is the break's own session, below 0 it had begun before and lasted.
 
-"none" within ``ANSWER`` sessions, or until the replay ends; "not judged" where each of them was insufficient."""
+"none" within ``ANSWER`` sessions; "too early" where the replay ends before they are over; "not judged" where each of
+them was insufficient."""
 
 NOT_REPLAYED: Final = {
     "staleness_minutes": "only a live session has an arrival",
@@ -361,7 +362,9 @@ def delay(verdicts: np.ndarray, broke: int) -> Delay:
     answered = [first for first, last in alarms(verdicts) if last >= broke and first <= broke + ANSWER]
     if answered:
         return answered[0] - broke
-    return "none" if (verdicts[broke : broke + ANSWER + 1] != "insufficient").any() else "not judged"
+    if (verdicts[broke : broke + ANSWER + 1] == "insufficient").all():
+        return "not judged"
+    return "none" if len(verdicts) > broke + ANSWER else "too early"
 
 
 @dataclass(frozen=True)
@@ -527,7 +530,7 @@ def replay_text(found: Replay) -> str:
 def _delay_lines(breaks: Mapping[str, str], by_threshold: _ByThreshold) -> list[str]:
     lines = [
         "Sessions from a break to the first alarm: as it is, halved, doubled",
-        f"(below 0: it had begun before; .: none in {ANSWER} sessions; -: not judged)",
+        f"(below 0: it had begun before; .: none in {ANSWER}; ?: ends too early; -: not judged)",
         *(f"  {day}  {what}" for day, what in breaks.items()),
         "",
         f"{'':<30}" + "".join(f"{day:>16}" for day in breaks),
@@ -543,7 +546,7 @@ def _delay_lines(breaks: Mapping[str, str], by_threshold: _ByThreshold) -> list[
 
 
 def _delay(found: Delay) -> str:
-    return {"none": ".", "not judged": "-"}.get(str(found), str(found))
+    return {"none": ".", "too early": "?", "not judged": "-"}.get(str(found), str(found))
 
 
 def _all_alarms(m: MeasureReplay) -> list[Alarms]:

@@ -270,6 +270,9 @@ def test_stretches_that_are_fewer_than_five_sessions_apart_are_one_alarm(
         ("..x.|.x", -2),
         ("?|?" + "." * 200, "none"),
         ("x...|", "not judged"),
+        ("x.....|...", "too early"),
+        ("|" + "." * 126, "too early"),
+        ("|" + "." * 127, "none"),
         ("." + "|" + "?" * 127 + "x", "not judged"),
         ("|" + "." * 126 + "x", 126),
         ("|" + "." * 127 + "x", "none"),
@@ -292,11 +295,11 @@ def test_the_delay_after_each_known_break_is_told_under_every_threshold(threshol
     assert list(found["breaks"]) == ["2008-09-15"]
     assert auc["alarms"]["delays"] == {"2008-09-15": 3}
     assert [(t["halved"]["delays"], t["doubled"]["delays"]) for t in auc["thresholds"]] == [
-        ({"2008-09-15": -1}, {"2008-09-15": "none"})
+        ({"2008-09-15": -1}, {"2008-09-15": "too early"})
     ] * 2
     text = replay_text(table)
     assert "2008-09-15  Lehman Brothers filed for bankruptcy" in text
-    assert [line.split() for line in text.splitlines() if line.startswith("  auc")][-1] == ["auc", "3", "-1", "."]
+    assert [line.split() for line in text.splitlines() if line.startswith("  auc")][-1] == ["auc", "3", "-1", "?"]
     assert max(map(len, text.splitlines())) < 80
 
 
