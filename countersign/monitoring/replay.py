@@ -530,7 +530,7 @@ def replay_text(found: Replay) -> str:
 def _delay_lines(breaks: Mapping[str, str], by_threshold: _ByThreshold) -> list[str]:
     lines = [
         "Sessions from a break to the first alarm: as it is, halved, doubled",
-        f"(below 0: it had begun before; .: none in {ANSWER}; ?: ends too early; -: not judged)",
+        f"(below 0: begun before; .: none in {ANSWER}; ?: ends too early; -: not judged)",
         *(f"  {day}  {what}" for day, what in breaks.items()),
         "",
         f"{'':<30}" + "".join(f"{day:>16}" for day in breaks),

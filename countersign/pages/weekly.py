@@ -549,6 +549,8 @@ def _replay(facts: WeekFacts) -> list[Block]:
         blocks.append(Table(("measure", *r.breaks), delays, "l" + "r" * len(r.breaks), caption, form="html"))
     blocks.append(Verbatim(replay_text(r), form="text"))
     others = [f"No alarm under any of these: {', '.join(quiet)}."] if quiet else []
+    never = [m.measure for m in r.measures if not m.judged]
+    others += [f"Never judged: {', '.join(never)}."] if never else []
     others += [f"Not replayed: {', '.join(NOT_REPLAYED)} (history has no arrivals and no runs)."]
     return [*blocks, Words(others, form="html")]
 
