@@ -111,4 +111,6 @@ def metrics(context: dg.AssetExecutionContext, project: ProjectResource, clock: 
     def runs(until: datetime | None) -> Runs:
         return recent_runs(context.instance, DAILY_JOB, until)
 
-    yield from record(context, project, clock, lambda opened, now: metric_steps.metric_sessions(opened, sessions, runs))
+    yield from record(
+        context, project, clock, lambda opened, now: metric_steps.metric_sessions(opened, sessions, runs, now)
+    )

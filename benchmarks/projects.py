@@ -87,7 +87,7 @@ def make_sessions(project: Project, sessions: Sequence[str]) -> None:
         scoring.score_sessions(project, sessions, NOW),
         monitoring.outcome_sessions(project, sessions),
         monitoring.drift_sessions(project, sessions),
-        metrics.metric_sessions(project, sessions, no_runs),
+        metrics.metric_sessions(project, sessions, no_runs, NOW),
         reports.report_sessions(project, sessions),
     )
 

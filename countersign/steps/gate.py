@@ -408,7 +408,7 @@ def _shown(project: Project, state: State, line: Line) -> bool:
     deployment = next((one for one in state.deployments if one.line == line["deployment"]), None)
     if deployment is None:
         return False
-    found = judged(project, line["session"], deployment)
+    found = judged(project, [line["session"]], deployment)[line["session"]]
     return any(one.status == "broken" and str(one.condition) == line["condition"] for one in found)
 
 

@@ -26,7 +26,7 @@ from countersign.project import Project
 from countersign.steps.made import Made, Numbers
 from countersign.steps.service import in_service
 from countersign.steps.standing import CHECK as CONDITIONS
-from countersign.steps.standing import conditions_check
+from countersign.steps.standing import hold_to_conditions
 from countersign.storage.codec import combined_digest
 from countersign.tables import METRICS, OUTCOMES, PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED, SCORES, conform, matrices
 from countersign.thresholds import (
@@ -69,16 +69,18 @@ MEASURES: Final = {
 """Every measure of the artifact ``metrics``, by name."""
 
 
-def metric_sessions(project: Project, sessions: Sequence[str], runs: RunsUntil) -> Iterator[Made]:
+def metric_sessions(project: Project, sessions: Sequence[str], runs: RunsUntil, now: datetime) -> Iterator[Made]:
     """``metrics``: each measure of data, model, system and business, judged by ``config/thresholds.yaml``.
 
     A session that was scored on its own evening has the measures of ``runs`` up to then, so that it keeps its bytes
     when it is made again. That of another has none; its verdicts in Dagster are on the runs so far.
+    Beside it stand those on the conditions of the approval, of which a broken one goes on record in the journal.
     """
     thresholds, digest = load_thresholds(project.home)
     contract, service = load_contract(project.home), in_service(project)
     read = _Reader(project)
-    for session in sessions:
+    conditions = hold_to_conditions(project, sessions, now)
+    for session, held in zip(sessions, conditions, strict=True):
         read.digests.clear()
         days = _days(project, session, thresholds)
         arrival = _arrival(project, session)
@@ -112,7 +114,7 @@ def metric_sessions(project: Project, sessions: Sequence[str], runs: RunsUntil) 
             **{measure: reading.value for measure, reading in judged.items()},
         }
         # The journal says which conditions there are, so their verdict is no part of the artifact either.
-        verdicts = (*(reading.as_check() for reading in judged.values()), conditions_check(project, session))
+        verdicts = (*(reading.as_check() for reading in judged.values()), held)
         yield Made(session, stored, verdicts, numbers, metrics_preview(table))
 
 

@@ -6,9 +6,10 @@ Belongs here: reading what one model said and what came of it. Does not belong h
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -29,43 +30,75 @@ CHECK: Final = "conditions"
 """The check that says whether the conditions of the approval hold."""
 
 
-def judged(project: Project, session: str, deployment: Deployment) -> list[Judged]:
-    """Each condition of ``deployment``'s approval, seen from ``session``, by what came of this model's own forecasts.
+def judged(project: Project, sessions: Sequence[str], deployment: Deployment) -> dict[str, list[Judged]]:
+    """Each condition of ``deployment``'s approval, seen from each of ``sessions``, by what came of this model's own
+    forecasts. Each outcome is read once, however many sessions look back at it.
 
     Raises ``ArtifactError`` where an outcome that is looked back at is damaged, ``JournalError`` where the prediction
     log is.
     """
     conditions = [parse_condition(text) for text in deployment.conditions]
     if not conditions:
-        return []
+        return {session: [] for session in sessions}
     longest = max(condition.sessions for condition in conditions)
-    days = [
-        day
-        for day in project.calendar.lookback(session, longest + 1)
-        if day >= project.first_session and project.store.has("outcomes", day)
-    ]
-    tables = []
-    for day in days:
-        scored = project.calendar.at(day, -HORIZON)
-        said = project.predictions.first(scored) if scored >= project.first_session else None
-        # What it said in an earlier time in service was judged then.
-        if said and said.model == deployment.model and said.at >= deployment.at:
-            tables.append(project.store.read_table("outcomes", day, OUTCOMES).frame)
+    behind = {session: project.calendar.lookback(session, longest + 1) for session in sessions}
+    came = _came(project, sorted({day for days in behind.values() for day in days}), deployment)
     thresholds, _ = load_thresholds(project.home)
-    seen = _outcomes(tables)
-    return [
-        judge(condition, seen, min_rows=thresholds.business.min_rows, min_each=thresholds.model.min_each)
-        for condition in conditions
-    ]
+    found = {}
+    for session, days in behind.items():
+        seen = _outcomes([came[day] for day in days if day in came])
+        found[session] = [
+            judge(condition, seen, min_rows=thresholds.business.min_rows, min_each=thresholds.model.min_each)
+            for condition in conditions
+        ]
+    return found
 
 
-def conditions_check(project: Project, session: str) -> CheckResult:
-    """Whether the conditions of the champion's approval hold; insufficient evidence is no pass."""
+def _came(project: Project, days: Sequence[str], deployment: Deployment) -> dict[str, pd.DataFrame]:
+    """The outcomes of those of ``days`` whose forecasts the model gave in this time in service.
+
+    What it said in an earlier one was judged then.
+    """
+    scored = {
+        day: project.calendar.at(day, -HORIZON)
+        for day in days
+        if day >= project.first_session and project.store.has("outcomes", day)
+    }
+    said = project.predictions.firsts(day for day in scored.values() if day >= project.first_session)
+    own = {day for day, one in said.items() if one.model == deployment.model and one.at >= deployment.at}
+    return {
+        day: project.store.read_table("outcomes", day, OUTCOMES).frame
+        for day, before in scored.items()
+        if before in own
+    }
+
+
+def hold_to_conditions(project: Project, sessions: Sequence[str], now: datetime) -> list[CheckResult]:
+    """Whether the conditions of the champion's approval hold, seen from each of ``sessions``; insufficient evidence is
+    no pass. The first break goes on record in the journal, even where a later session has recovered.
+
+    Every session is judged in its own run, before its metrics are stored: one that was not judged is not done, and is
+    run again. So nothing has to be remembered of those that held.
+    """
     champion = state_of(project.journal.read()).champion
     if champion is None or not champion.conditions:
         sentence = "the approval of the model in service carries no condition"
-        return CheckResult(CHECK, "pass", sentence, numbers={"conditions": 0}, layer="model")
-    found = judged(project, session, champion)
+        return [CheckResult(CHECK, "pass", sentence, numbers={"conditions": 0}, layer="model") for _ in sessions]
+    found = judged(project, sessions, champion)
+    event = _first_broken(champion, found)
+
+    def decide(lines: list[dict[str, Any]]) -> list[Event]:
+        state = state_of(lines)
+        # Another process may have judged, or deployed, since.
+        is_news = event and state.champion == champion and champion.line not in state.broken
+        return [event] if event and is_news else []
+
+    if decide(project.journal.read()):
+        project.journal.extend(decide, now)
+    return [_conditions_check(found[session]) for session in sessions]
+
+
+def _conditions_check(found: Sequence[Judged]) -> CheckResult:
     broken = [one for one in found if one.status == "broken"]
     unsure = [one for one in found if one.status == "insufficient"]
     return CheckResult(
@@ -78,24 +111,33 @@ def conditions_check(project: Project, session: str) -> CheckResult:
 
 
 def broken_condition(project: Project, state: State, now: datetime) -> Event | None:
-    """A line for the journal where a condition of the champion's approval is broken as of the newest session."""
+    """A line for the journal where a condition of the champion's approval is broken as of the newest session.
+
+    Its own run says so too, and of every session before it; this one asks no run.
+    """
     champion = state.champion
     if champion is None or not champion.conditions or champion.line in state.broken:
         return None
     session = next((s for s in reversed(project.daily_sessions(now)) if project.store.has("outcomes", s)), None)
     if session is None:
         return None
-    broken = next((one for one in judged(project, session, champion) if one.status == "broken"), None)
-    if broken is None:
-        return None
-    return "condition_broken", {
-        "deployment": champion.line,
-        "model": champion.model,
-        "condition": str(broken.condition),
-        "session": session,
-        "value": broken.value,
-        "sentence": broken.sentence,
-    }
+    return _first_broken(champion, judged(project, [session], champion))
+
+
+def _first_broken(champion: Deployment, found: Mapping[str, Sequence[Judged]]) -> Event | None:
+    """The line for the journal on the first session of ``found`` in which a condition is broken."""
+    for session, each in sorted(found.items()):
+        for one in each:
+            if one.status == "broken":
+                return "condition_broken", {
+                    "deployment": champion.line,
+                    "model": champion.model,
+                    "condition": str(one.condition),
+                    "session": session,
+                    "value": one.value,
+                    "sentence": one.sentence,
+                }
+    return None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ file a month, each chained as the journal is, so that a day's work does not grow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -52,11 +52,18 @@ class PredictionLog:
 
     def first(self, session: str) -> Prediction | None:
         """What was said first of ``session``, or None. Raises ``JournalError`` where the record is broken."""
-        for line in self._month(session).read():
-            if line["session"] == session:
-                at = datetime.fromisoformat(line["at"])
-                return Prediction(session, at, line["scores"], line["model"], line["columns"])
-        return None
+        return self.firsts([session]).get(session)
+
+    def firsts(self, sessions: Iterable[str]) -> dict[str, Prediction]:
+        """As ``first``, of each of ``sessions`` that was scored; the file of a month is read once."""
+        wanted, found = set(sessions), dict[str, Prediction]()
+        for month in sorted({session[:7] for session in wanted}):
+            for line in self._month(month).read():
+                session = line["session"]
+                if session in wanted and session not in found:
+                    at = datetime.fromisoformat(line["at"])
+                    found[session] = Prediction(session, at, line["scores"], line["model"], line["columns"])
+        return found
 
     def _month(self, session: str) -> Journal:
         return Journal(self._folder / f"{session[:7]}.jsonl")

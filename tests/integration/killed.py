@@ -45,7 +45,7 @@ def run_session(project: Project) -> None:
     list(score_sessions(project, [SESSION], NOW))
     list(outcome_sessions(project, [SESSION]))
     list(drift_sessions(project, [SESSION]))
-    list(metric_sessions(project, [SESSION], no_runs))
+    list(metric_sessions(project, [SESSION], no_runs, NOW))
     list(report_sessions(project, [SESSION]))
 
 

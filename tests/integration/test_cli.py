@@ -44,7 +44,7 @@ def run_sessions(project: Project, now: datetime) -> None:
         score_sessions(project, SESSIONS, now),
         outcome_sessions(project, SESSIONS),
         drift_sessions(project, SESSIONS),
-        metric_sessions(project, SESSIONS, no_runs),
+        metric_sessions(project, SESSIONS, no_runs, now),
         report_sessions(project, SESSIONS),
     ):
         assert len(list(step)) == len(SESSIONS)

@@ -167,7 +167,7 @@ def run(project: Project, session: str) -> None:
     list(score_sessions(project, [session], at))
     list(outcome_sessions(project, [session]))
     list(drift_sessions(project, [session]))
-    list(metric_sessions(project, [session], no_runs))
+    list(metric_sessions(project, [session], no_runs, at))
 
 
 def test_the_newest_sessions_metrics_are_pushed_where_the_configuration_says(home: Path, receiver: Receiver) -> None:

@@ -206,7 +206,7 @@ def run(desk: Desk, now: datetime) -> None:
     list(score_sessions(project, [SESSION], now))
     list(outcome_sessions(project, [SESSION]))
     list(drift_sessions(project, [SESSION]))
-    list(metric_sessions(project, [SESSION], no_runs))
+    list(metric_sessions(project, [SESSION], no_runs, now))
 
 
 def test_a_session_that_the_champion_learned_from_is_scored_again_by_the_model_before_it(measured: Desk) -> None:

@@ -94,7 +94,7 @@ def test_metrics_judge_the_model_beside_the_baseline_on_the_sessions_that_have_m
     quarter: Project, now: datetime
 ) -> None:
     session = last(quarter, now)
-    (made,) = metric_sessions(quarter, [session], no_runs)
+    (made,) = metric_sessions(quarter, [session], no_runs, now)
     found: Any = quarter.store.read_table("metrics", session, METRICS).frame.set_index("measure")
     assert found.index.tolist() == list(MEASURES)
     assert {check.name for check in made.checks} == {*MEASURES, *GATE_MEASURES}
@@ -108,14 +108,14 @@ def test_metrics_judge_the_model_beside_the_baseline_on_the_sessions_that_have_m
 
 def test_where_little_has_matured_nothing_is_green_that_rests_on_outcomes(quarter: Project, now: datetime) -> None:
     early = quarter.daily_sessions(now)[20]
-    (made,) = metric_sessions(quarter, [early], no_runs)
+    (made,) = metric_sessions(quarter, [early], no_runs, now)
     status = {check.name: check.status for check in made.checks}
     resting = [name for name in MEASURES if name.startswith(("qlike", "volatility", "auc", "calib", "ece", "brier"))]
     assert {status[name] for name in resting} == {"insufficient"}
 
 
 def test_a_session_that_was_scored_years_later_says_nothing_of_freshness(quarter: Project, now: datetime) -> None:
-    (made,) = metric_sessions(quarter, [last(quarter, now)], no_runs)
+    (made,) = metric_sessions(quarter, [last(quarter, now)], no_runs, now)
     status = {check.name: check.status for check in made.checks}
     assert (status["staleness_minutes"], status["arrival_minutes"]) == ("insufficient", "insufficient")
 
@@ -128,7 +128,7 @@ def test_a_session_that_was_scored_on_its_own_evening_is_judged_by_when(project:
     list(feature_sessions(project, [first]))
     list(score_sessions(project, [first], evening))
     list(outcome_sessions(project, [first]))
-    (made,) = metric_sessions(project, [first], no_runs)
+    (made,) = metric_sessions(project, [first], no_runs, evening)
     arrival = next(check for check in made.checks if check.name == "arrival_minutes")
     assert (arrival.status, arrival.numbers["value"]) == ("pass", 95)
 
@@ -138,7 +138,7 @@ def test_a_session_that_was_scored_on_its_own_evening_is_judged_by_when(project:
         asked.append(until)
         return Runs(np.full(59, 5.0), 0)
 
-    list(metric_sessions(project, [first], runs))
+    list(metric_sessions(project, [first], runs, evening))
     assert asked == [evening], "a live session keeps what was known on its evening, whenever it is made again"
     kept: Any = project.store.read_table("metrics", first, METRICS).frame.set_index("measure")
     system = kept[kept["layer"] == "system"]
@@ -159,8 +159,8 @@ def test_of_a_session_of_the_past_the_runs_so_far_are_judged_for_dagster_and_cha
     runs: Runs, seconds: str, failures: str, quarter: Project, now: datetime
 ) -> None:
     session = last(quarter, now)
-    (quiet,) = metric_sessions(quarter, [session], no_runs)
-    (made,) = metric_sessions(quarter, [session], lambda until: runs)
+    (quiet,) = metric_sessions(quarter, [session], no_runs, now)
+    (made,) = metric_sessions(quarter, [session], lambda until: runs, now)
     status = {check.name: check.status for check in made.checks}
     assert (status["run_seconds_p95"], status["run_failures"]) == (seconds, failures)
     assert made.stored.sha256 == quiet.stored.sha256
@@ -172,9 +172,9 @@ def test_another_threshold_is_another_verdict_and_another_digest_on_record(
     session = last(quarter, now)
     copy = open_project(Path(shutil.copytree(quarter.home, tmp_path / "home")), TODAY)
     path = copy.home / "config" / "thresholds.yaml"
-    (before,) = metric_sessions(copy, [session], no_runs)
+    (before,) = metric_sessions(copy, [session], no_runs, now)
     path.write_text(path.read_text(encoding="utf-8").replace("min_auc: 0.55", "min_auc: 0.999"), encoding="utf-8")
-    (after,) = metric_sessions(copy, [session], no_runs)
+    (after,) = metric_sessions(copy, [session], no_runs, now)
 
     def auc(checks: tuple[CheckResult, ...]) -> CheckResult:
         return next(check for check in checks if check.name == "auc")

@@ -57,7 +57,7 @@ def year(tmp_path_factory: pytest.TempPathFactory, now: datetime) -> Project:
     list(score_sessions(project, sessions, now))
     list(outcome_sessions(project, sessions))
     list(drift_sessions(project, sessions))
-    list(metric_sessions(project, sessions, no_runs))
+    list(metric_sessions(project, sessions, no_runs, now))
     return project
 
 

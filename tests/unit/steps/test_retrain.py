@@ -44,7 +44,7 @@ def first_measured(first_desk: Desk, tmp_path_factory: pytest.TempPathFactory) -
     list(score_sessions(project, [SESSION], NOON))
     list(outcome_sessions(project, [SESSION]))
     list(drift_sessions(project, [SESSION]))
-    list(metric_sessions(project, [SESSION], no_runs))
+    list(metric_sessions(project, [SESSION], no_runs, NOON))
     return desk
 
 

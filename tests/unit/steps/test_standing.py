@@ -13,11 +13,13 @@ import pytest
 from countersign.gate.conditions import parse_condition
 from countersign.gate.rules import due
 from countersign.model.measures import qlike_losses
-from countersign.steps.gate import gate_state, tend
+from countersign.monitoring.latency import no_runs
+from countersign.steps.gate import gate_state, tend, verify_project
+from countersign.steps.metrics import metric_sessions
 from countersign.steps.monitoring import outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
-from countersign.steps.standing import conditions_check, judged, shadow
+from countersign.steps.standing import CHECK, hold_to_conditions, judged, shadow
 from countersign.tables import OUTCOMES, SCORES
 from tests.desk import DAY, HOUR, NOON, Desk
 
@@ -45,6 +47,11 @@ def approved_with(desk: Desk, *conditions: str) -> str:
     return desk.deploy(NOON + 2 * HOUR)
 
 
+def status(desk: Desk, *sessions: str) -> list[str]:
+    """What the check of the conditions says of each of ``sessions``."""
+    return [check.status for check in hold_to_conditions(desk.project, sessions, NOON + DAY)]
+
+
 def test_a_condition_is_judged_by_what_came_of_this_models_own_forecasts(desk: Desk) -> None:
     first = desk.scoring()
     model = approved_with(desk, BROKEN, HOLDS, TOO_LONG)
@@ -52,7 +59,7 @@ def test_a_condition_is_judged_by_what_came_of_this_models_own_forecasts(desk: D
     *_, last = score_month(desk, 20, NOON + 3 * HOUR)
     champion = desk.state.champion
     assert champion is not None
-    broken, holds, unknown = judged(desk.project, last, champion)
+    broken, holds, unknown = judged(desk.project, [last], champion)[last]
     assert [broken.status, holds.status, unknown.status] == ["broken", "holds", "insufficient"]
     days = desk.project.calendar.lookback(last, 10)
     tables = [desk.project.store.read_table("outcomes", day, OUTCOMES).frame for day in days]
@@ -66,9 +73,7 @@ def test_a_condition_is_judged_by_what_came_of_this_models_own_forecasts(desk: D
 def test_a_broken_condition_brings_the_earlier_model_back_by_itself_and_the_journal_says_so(desk: Desk) -> None:
     first = desk.scoring()
     approved_with(desk, BROKEN)
-    *_, last = score_month(desk, 20, NOON + 3 * HOUR)
-    check = conditions_check(desk.project, last)
-    assert (check.status, check.numbers["broken"]) == ("fail", 1)
+    score_month(desk, 20, NOON + 3 * HOUR)
     assert [word.split(": ")[1] for word in tend(desk.project, NOON + DAY)] == ["condition_broken"]
     assert tend(desk.project, NOON + DAY) == [], "once"
     assert desk.deploy(NOON + DAY + HOUR) == first
@@ -77,10 +82,41 @@ def test_a_broken_condition_brings_the_earlier_model_back_by_itself_and_the_jour
     assert tend(desk.project, NOON + 2 * DAY) == [], "the model that is back has no such condition"
 
 
+def test_a_break_that_a_later_session_of_the_same_run_has_recovered_from_still_brings_the_earlier_model_back(
+    desk: Desk,
+) -> None:
+    """Nothing ran for weeks; then all sessions run in one range, and only the newest is there to be looked at."""
+    first, bound = desk.scoring(), 0.6
+    approved_with(desk, f"qlike over 10 sessions above {bound}")
+    sessions = score_month(desk, 26, NOON + 3 * HOUR)
+    matured = sessions[5:]
+    tables = [desk.project.store.read_table("outcomes", day, OUTCOMES).frame for day in matured]
+    losses = [
+        float(qlike_losses(t["came_volatility"].to_numpy() ** 2, t["volatility_forecast"].to_numpy() ** 2).mean())
+        for t in tables
+    ]
+    rolled = {matured[end]: np.mean(losses[end - 9 : end + 1]) for end in range(9, len(matured))}
+    over = [session for session, loss in rolled.items() if loss > bound]
+    assert over
+    assert over[-1] != sessions[-1], "the newest one has recovered"
+    assert tend(desk.project, NOON + 4 * HOUR) == [], "the newest one alone tells nothing"
+
+    made = list(metric_sessions(desk.project, sessions, no_runs, NOON + 5 * HOUR))
+    failed = [one.session for one in made for check in one.checks if (check.name, check.status) == (CHECK, "fail")]
+    assert failed == over
+    line = desk.project.journal.read()[-1]
+    assert (line["event"], line["session"]) == ("condition_broken", over[0])
+    assert line["value"] == pytest.approx(rolled[over[0]], rel=1e-6)
+    status(desk, *sessions)
+    assert desk.events.count("condition_broken") == 1, "once, however often it is looked at"
+    assert desk.deploy(NOON + DAY) == first
+    assert verify_project(desk.project)[1:] == ([], [])
+
+
 def test_a_condition_that_cannot_be_judged_is_no_pass_and_brings_nothing_back(desk: Desk) -> None:
     approved_with(desk, TOO_LONG)
     *_, last = score_month(desk, 20, NOON + 3 * HOUR)
-    assert conditions_check(desk.project, last).status == "insufficient"
+    assert status(desk, last) == ["insufficient"]
     assert tend(desk.project, NOON + DAY) == []
     assert not due(gate_state(desk.project), NOON + DAY, "stop")
 
@@ -88,11 +124,11 @@ def test_a_condition_that_cannot_be_judged_is_no_pass_and_brings_nothing_back(de
 def test_what_another_model_said_breaks_no_condition(desk: Desk) -> None:
     *_, last = score_month(desk, 20, NOON - HOUR)
     approved_with(desk, BROKEN)
-    assert conditions_check(desk.project, last).status == "insufficient"
+    assert status(desk, last) == ["insufficient"]
 
 
 def test_an_approval_without_conditions_has_none_to_break(desk: Desk) -> None:
-    assert conditions_check(desk.project, "2008-09-02").status == "pass"
+    assert status(desk, "2008-09-02") == ["pass"]
 
 
 def test_a_candidate_that_waits_runs_in_the_shadow_and_decides_nothing(desk: Desk, tmp_path: Path) -> None:

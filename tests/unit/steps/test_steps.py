@@ -136,7 +136,7 @@ def run(project: Project, sessions: list[str], now: datetime) -> dict[str, list[
         "scores": list(score_sessions(project, sessions, now)),
         "outcomes": list(outcome_sessions(project, sessions)),
         "drift": list(drift_sessions(project, sessions)),
-        "metrics": list(metric_sessions(project, sessions, no_runs)),
+        "metrics": list(metric_sessions(project, sessions, no_runs, now)),
         "report": list(report_sessions(project, sessions)),
     }
 
@@ -461,7 +461,7 @@ def test_a_symbol_with_a_short_history_is_flagged_and_scored_by_the_baseline_unt
         list(score_sessions(project, [session], now))
         list(outcome_sessions(project, [session]))
         list(drift_sessions(project, [session]))
-        list(metric_sessions(project, [session], no_runs))
+        list(metric_sessions(project, [session], no_runs, now))
         list(report_sessions(project, [session]))
         scores = project.store.read_table("scores", session, SCORES).frame.set_index("symbol").loc["GOOG"]
         report, _ = project.store.read_text("report", session)
@@ -541,7 +541,7 @@ def daily_steps(project: Project, session: str, now: datetime) -> list[Callable[
         lambda: list(score_sessions(project, [session], now)),
         lambda: list(outcome_sessions(project, [session])),
         lambda: list(drift_sessions(project, [session])),
-        lambda: list(metric_sessions(project, [session], no_runs)),
+        lambda: list(metric_sessions(project, [session], no_runs, now)),
         lambda: list(report_sessions(project, [session])),
     ]
 

@@ -44,7 +44,7 @@ def two_weeks(bootstrapped_home: Path, tmp_path_factory: pytest.TempPathFactory,
     list(score_sessions(project, sessions, now))
     list(outcome_sessions(project, sessions))
     list(drift_sessions(project, sessions))
-    list(metric_sessions(project, sessions, no_runs))
+    list(metric_sessions(project, sessions, no_runs, now))
     list(report_sessions(project, sessions))
     note_checks(project, "metrics", [("2008-09-04", FAILED)], now)
     # Thresholds are replayed from here on: of eight years it would take several times as long.
