@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.model import candidate, model, sign_off, signed_off
+from assets.model import candidate, model, ratified, sign_off, signed_off
 from assets.monitoring import drift, metrics, outcomes
 from assets.partitions import session_partitions, week_partitions
 from assets.prices import price_history, prices_clean, prices_raw
@@ -43,7 +43,7 @@ def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | Non
     executors = {"in_process": dg.in_process_executor, "multiprocess": dg.multiprocess_executor}
     return dg.Definitions(
         assets=[price_history, model, candidate, sign_off, *by_session, by_week],
-        asset_checks=[signed_off],
+        asset_checks=[signed_off, ratified],
         jobs=[bootstrap_job, retrain_job, sign_off_job, deploy_job, daily_job, weekly_job],
         schedules=[daily_refresh(project), weekly_refresh(project)],
         sensors=[alert_sensor, daily_run_sensor, drift_sensor, sign_off_sensor],

@@ -117,3 +117,16 @@ def signed_off(project: ProjectResource, clock: ClockResource) -> dg.AssetCheckR
     """Says since when a candidate waits, for whom, on what evidence, and the command to run."""
     now = clock.now()
     return check_result("candidate", [(None, gate_steps.signed_off(project.open(now), now))])
+
+
+@dg.asset_check(
+    asset=model,
+    additional_deps=[sign_off],
+    description=(
+        "The model in service has all the signatures that it takes. One that a single signer deployed by break-glass "
+        "fails this until a second one signs (`countersign ratify`), or until that model has left."
+    ),
+)
+def ratified(project: ProjectResource, clock: ClockResource) -> dg.AssetCheckResult:
+    """Says who broke the glass, and the command for the second signer."""
+    return check_result("model", [(None, gate_steps.ratified(project.open(clock.now())))])

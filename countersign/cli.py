@@ -88,7 +88,7 @@ def evaluate(terminal: Terminal, first: datetime | None, last: datetime | None, 
     from countersign.steps.model import evaluate_source
 
     project = terminal.open_project()
-    start, end = (f"{day:%Y-%m-%d}" if day else None for day in (first, last))
+    start, end = (day.date().isoformat() if day else None for day in (first, last))
     with click.progressbar(length=1000, label="Training", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         found = evaluate_source(
             project, start, end, terminal.clock(), lambda done, of: bar.update(round(1000 * done / of) - bar.pos)
@@ -113,7 +113,7 @@ def replay(terminal: Terminal, first: datetime | None, last: datetime | None, as
     from countersign.steps.replay import replay_source
 
     project = terminal.open_project()
-    start, end = (f"{day:%Y-%m-%d}" if day else None for day in (first, last))
+    start, end = (day.date().isoformat() if day else None for day in (first, last))
     with click.progressbar(length=1000, label="Replaying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         found = replay_source(
             project, start, end, terminal.clock(), lambda done: bar.update(round(1000 * done) - bar.pos)

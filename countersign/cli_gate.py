@@ -6,9 +6,10 @@ What a program reads goes to standard output; prompts, and what a person is show
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -80,8 +81,7 @@ def review(terminal: Terminal, request: str | None, as_json: bool) -> None:
 
     project, now = terminal.open_project(), terminal.clock()
     state = gate_state(project)
-    unratified = (one for one in reversed(state.requests) if one.by_break_glass and not one.ratified_by)
-    found = awaited(state, request, "approve") if request else state.open_request or next(unratified, None)
+    found = awaited(state, request, "approve") if request else state.open_request or state.unratified
     if found is None:
         said = not_due(state, now)
         click.echo(as_text({"request": None, "standing": said}) if as_json else said[0].upper() + said[1:])
@@ -357,6 +357,10 @@ def _public_text(path: Path) -> str:
 
 
 def _later(start: datetime) -> datetime:
+    from countersign.errors import GateError
+
+    if start.year + _YEARS > MAXYEAR:
+        raise GateError(f"expected --valid-to beside --valid-from {start.date()}: {_YEARS} years later is no date")
     # A 29th of February has no anniversary.
     return start.replace(year=start.year + _YEARS, day=min(start.day, 28))
 
@@ -371,11 +375,12 @@ def init(terminal: Terminal, path: Path | None, principal: str, no_passphrase: b
 
     Example: countersign signer init --as alice@example.com
     """
-    from countersign.gate.signers import init_key
+    from countersign.gate.signers import init_key, require_name
 
+    require_name(principal)
     public = init_key(path or terminal.keys / "countersign", principal, passphrase=not no_passphrase).strip()
     click.echo("Send this line to whoever owns config/allowed_signers; nothing in it is secret:", err=True)
-    click.echo(f"countersign signer add {principal} '{public}'")
+    click.echo(shlex.join(["countersign", "signer", "add", principal, public]))
 
 
 @click.command()
@@ -462,7 +467,7 @@ def history(terminal: Terminal, session: datetime | None, as_json: bool) -> None
 
     project = terminal.open_project()
     if session:
-        found = session_history(project, f"{session:%Y-%m-%d}")
+        found = session_history(project, session.date().isoformat())
         click.echo(as_text(found) if as_json else session_text(found))
     else:
         lines = life(project.journal.read())

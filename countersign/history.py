@@ -92,7 +92,9 @@ def session_history(project: Project, session: str) -> dict[str, Any]:
         raise SessionError(f"expected a session that was scored, found no score of {session}. Run it first")
     first = None
     if said:
-        first = {"scores": said.scores, "at": said.at.isoformat(), **_model(state, said.model, at=said.at)}
+        # The scores name the decision; where they were made again since, the time has to tell.
+        same = latest if latest and latest["scores"] == said.scores else _model(state, said.model, at=said.at)
+        first = {**same, "scores": said.scores, "at": said.at.isoformat()}
     return {"session": session, "first": first, "latest": latest}
 
 
@@ -110,9 +112,9 @@ def _model(state: State, model: str, *, at: datetime | None = None, decision: st
 
 
 def _deployed(state: State, deployment: Deployment) -> dict[str, Any]:
-    # A model that came back was approved when it was first deployed.
-    origin = next(one for one in state.deployments if one.model == deployment.model)
-    request = state.request(origin.request) if origin.request else None
+    # A model that came back rests on the last approval before.
+    name = state.origin(deployment).request
+    request = state.request(name) if name else None
     retrain = next((one for one in state.retrains if request and one.id == request.retrain), None)
     return {
         "at": deployment.at.isoformat(),

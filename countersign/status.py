@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from countersign.errors import CountersignError
-from countersign.gate.state import BOOTSTRAP, state_of
+from countersign.gate.state import state_of
 from countersign.monitoring.alerts import alerts
 from countersign.project import Project
 from countersign.report import WIDTH, needs_a_person
+from countersign.steps.gate import standing
 from countersign.steps.service import in_service
 from countersign.tables import SCORES
 
@@ -47,8 +48,8 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
             needs += needs_a_person(project.store.read_text("report", scored[-1])[0])
         except CountersignError as error:
             needs.append(str(error))
-    if current and current.decision == BOOTSTRAP and not last:
-        needs.append("The model in service was deployed as the first one, without a signature.")
+    # What a decision has changed since that report, too.
+    needs += [need for need in standing(state).needs if need not in needs]
     lasting = []
     try:
         lasting = [alert for alert in alerts(project.alerts.read()) if alert.ended_at is None]

@@ -11,9 +11,11 @@ from typing import Final
 
 import dagster as dg
 
-from countersign.errors import CountersignError
+from assets.results import check_result
+from countersign.errors import CountersignError, JournalError
 from countersign.gate.rules import due
-from countersign.steps.gate import cut_short, gate_state, tend
+from countersign.project import Project
+from countersign.steps.gate import cut_short, gate_state, ratified, signed_off, tend
 from countersign.steps.retrain import ask_for_retrain
 from resources import ClockResource, ProjectResource
 from sensors.jobs import deploy_job, retrain_job
@@ -65,26 +67,71 @@ def drift_sensor(
     description=(
         "Every half minute, what the journal makes due: a signed decision is deployed; a request that is over time "
         "expires; where one waits, people are reminded (through the alerts); a broken condition brings the earlier "
-        "model back."
+        "model back. The checks signed_off and ratified follow the journal."
     ),
 )
 def sign_off_sensor(
     context: dg.SensorEvaluationContext, project: ProjectResource, clock: ClockResource
-) -> dg.RunRequest | dg.SkipReason:
+) -> dg.SensorResult:
     """Launches the deployment of what is due; ``deploy_job`` verifies all of it again."""
     now = clock.now()
     opened = project.open(now)
-    added = tend(opened, now)
-    state = gate_state(opened)
+    try:
+        added = tend(opened, now)
+        state = gate_state(opened)
+    except JournalError as error:
+        return dg.SensorResult(skip_reason=f"nothing is deployed: {error}. See: countersign verify")
+    news = _news(context.instance, opened, now)
     found = next(iter(due(state, now, opened.config.gate.on_revoke)), None) or cut_short(opened, state)
     if found is None:
         waiting = state.open_request
         said = [*added, f"{waiting.id} waits for a signature" if waiting else "nothing waits for a decision"]
-        return dg.SkipReason("; ".join(said))
+        return dg.SensorResult(skip_reason="; ".join(said), asset_events=news)
     if wait := _wait(context.instance, deploy_job.name, found.decision, _LONGEST_DEPLOYMENT):
-        return dg.SkipReason("; ".join([*added, f"{wait}: {found.why}"]))
+        return dg.SensorResult(skip_reason="; ".join([*added, f"{wait}: {found.why}"]), asset_events=news)
     tags = {TAG: found.decision, **({"countersign/request": found.request} if found.request else {})}
-    return dg.RunRequest(run_key=None, tags=tags)
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=None, tags=tags)], asset_events=news)
+
+
+def _news(instance: dg.DagsterInstance, project: Project, now: datetime) -> list[dg.AssetCheckEvaluation]:
+    """The gate's checks, where Dagster's pages show another state than the journal has: no run follows a rejection or
+    an expiry, and anybody can report a check to them.
+    """
+    try:
+        results = [("candidate", signed_off(project, now)), ("model", ratified(project))]
+    except CountersignError:
+        # The alert sensor says what is wrong; a signed decision does not wait for it.
+        return []
+    found = []
+    for asset, result in results:
+        said = check_result(asset, [(None, result)])
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(asset),
+            check_name=result.name,
+            passed=said.passed,
+            metadata=said.metadata,
+            severity=said.severity,
+            description=said.description,
+        )
+        record = instance.get_latest_asset_check_evaluation_record(evaluation.asset_check_key)
+        shown = record.evaluation if record else None
+        if record is None:
+            is_news = result.status != "insufficient"
+        elif isinstance(shown, dg.AssetCheckEvaluation):
+            is_news = _content(shown) != _content(evaluation)
+        else:
+            # A run means to evaluate it; one that has ended without doing so hides what was known.
+            run = instance.get_run_by_id(record.run_id)
+            age = datetime.now(UTC) - datetime.fromtimestamp(record.create_timestamp, UTC)
+            is_news = run is None or run.is_finished or age > _LONGEST_DEPLOYMENT
+        if is_news:
+            found.append(evaluation)
+    return found
+
+
+def _content(evaluation: dg.AssetCheckEvaluation) -> tuple[object, ...]:
+    """What a person sees of it."""
+    return evaluation.passed, evaluation.severity, evaluation.description, dict(evaluation.metadata)
 
 
 def _wait(instance: dg.DagsterInstance, job: str, line: str, longest: timedelta) -> str:

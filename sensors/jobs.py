@@ -10,6 +10,11 @@ from assets.runs import DAILY_JOB
 
 DAILY_ASSETS: Final = ("prices_raw", "prices_clean", "features", "scores", "outcomes", "drift", "metrics", "report")
 
+_STANDING: Final = dg.AssetSelection.checks(
+    dg.AssetCheckKey(dg.AssetKey("candidate"), "signed_off"), dg.AssetCheckKey(dg.AssetKey("model"), "ratified")
+)
+"""What a decision or a deployment changes."""
+
 bootstrap_job = dg.define_asset_job(
     "bootstrap_job",
     selection=dg.AssetSelection.assets("price_history", "model"),
@@ -30,15 +35,13 @@ retrain_job = dg.define_asset_job(
 
 deploy_job = dg.define_asset_job(
     "deploy_job",
-    selection=dg.AssetSelection.assets("model")
-    | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("candidate"), "signed_off")),
+    selection=dg.AssetSelection.assets("model") | _STANDING,
     description="Puts into service what a signed decision made due, and nothing else. Launched by sign_off_sensor.",
 )
 
 sign_off_job = dg.define_asset_job(
     "sign_off_job",
-    selection=dg.AssetSelection.assets("sign_off")
-    | dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("candidate"), "signed_off")),
+    selection=dg.AssetSelection.assets("sign_off") | _STANDING,
     description="A person's signed decision: paste what countersign sign --print-config prints into the launchpad.",
 )
 

@@ -51,6 +51,8 @@ _OPTION: Final = re.compile(r'([A-Za-z-]+)(?:="([^"]*)")?(?:,|$)')
 _TIME: Final = re.compile(r"([0-9]{8})([0-9]{4}(?:[0-9]{2})?)?Z")
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9._@-]+")
 _MAX_BYTES: Final = 1_000_000
+_FIRST_YEAR: Final = 1970
+"""Times before it are none to OpenSSH, and those before the year 1000 would not be read back."""
 _KEY_SECONDS: Final = 300
 """For a person to think of a passphrase."""
 
@@ -127,8 +129,9 @@ def add_signer(path: Path, principal: str, public_key: str, valid_after: datetim
     The file is made where it is missing; what stands in it stays. Raises ``GateError``, the file unchanged, where the
     key is none, too weak, a private one, or listed already.
     """
-    if not PRINCIPAL.fullmatch(principal):
-        raise GateError(f"expected a signer's name of letters, digits and . _ @ + -, found {principal[:100]!r}")
+    require_name(principal)
+    if valid_after.year < _FIRST_YEAR:
+        raise GateError(f"{principal}: expected a key that is valid from {_FIRST_YEAR} on, found {valid_after}")
     if not valid_after < valid_before:
         raise GateError(f"{principal}: expected a key that is valid until after {valid_after}, found {valid_before}")
     after, before = (moment.astimezone(UTC).replace(microsecond=0) for moment in (valid_after, valid_before))
@@ -146,6 +149,12 @@ def add_signer(path: Path, principal: str, public_key: str, valid_after: datetim
         whole = data if data.endswith(b"\n") or not data else data + b"\n"
         write_atomically(path, whole + signer_line(signer).encode() + b"\n")
     return signer
+
+
+def require_name(principal: str) -> None:
+    """Raise ``GateError`` where nobody of that name could be listed."""
+    if not PRINCIPAL.fullmatch(principal):
+        raise GateError(f"expected a signer's name of letters, digits and . _ @ + -, found {principal[:100]!r}")
 
 
 def init_key(path: Path, comment: str, *, passphrase: bool = True) -> str:

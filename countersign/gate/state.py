@@ -174,6 +174,26 @@ class State:
     def open_request(self) -> Request | None:
         return next((request for request in reversed(self.requests) if request.outcome is None), None)
 
+    @property
+    def unratified(self) -> Request | None:
+        """The request for the model in service, where one signer broke the glass for it and no second one has ratified.
+
+        It is over, too, once that model has left: by a rollback, a revoke, a broken condition or a newer model.
+        """
+        champion = self.champion
+        name = self.origin(champion).request if champion else None
+        request = self.request(name) if name else None
+        return request if request and request.by_break_glass and not request.ratified_by else None
+
+    def origin(self, deployment: Deployment) -> Deployment:
+        """What ``deployment`` rests on: itself, or, for a return to a model, its newest one before that was asked for.
+
+        The first model's bootstrap counts as asked for.
+        """
+        until = self.deployments[: self.deployments.index(deployment) + 1]
+        own = [one for one in until if one.model == deployment.model and (one.request or one.decision == BOOTSTRAP)]
+        return own[-1] if own else deployment
+
     def request(self, name: str) -> Request | None:
         """The request whose id is ``name``."""
         return next((request for request in self.requests if request.id == name), None)

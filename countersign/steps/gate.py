@@ -51,6 +51,12 @@ def evidence_path(request: Request) -> str:
     return f"models/{request.candidate}/evidence/{request.evidence}/evidence"
 
 
+def evidence_page(project: Project, request: Request) -> str | None:
+    """Where the page is that shows the evidence of ``request``; the first model has none."""
+    path = evidence_path(request).removesuffix("evidence") + "review"
+    return project.store.location(path, None, "html") if project.store.has(path, None, "html") else None
+
+
 def prepare(
     project: Project,
     decision: Decision,
@@ -105,7 +111,7 @@ def awaited(state: State, name: str | None, decision: Decision) -> Request:
     """The request called ``name``, or the one that waits for ``decision``. Raises ``GateError`` where there is none."""
     found = state.request(name) if name else state.open_request
     if decision == "ratify" and not name:
-        found = next((r for r in reversed(state.requests) if r.by_break_glass and not r.ratified_by), None)
+        found = state.unratified
     if found is None:
         known = ", ".join(r.id for r in state.requests) or "none yet"
         raise GateError(f"expected a request that waits for a decision, found {name or 'none'} (there are: {known})")
@@ -292,16 +298,6 @@ def signed_off(project: Project, now: datetime) -> CheckResult:
     if last is None:
         return CheckResult("signed_off", "insufficient", "no candidate has asked for a signature yet", layer="model")
     if request is None:
-        broken = next((r for r in state.requests if r.by_break_glass and not r.ratified_by), None)
-        if broken:
-            by = ", ".join(approval.signer for approval in broken.approvals)
-            return CheckResult(
-                "signed_off",
-                "fail",
-                f"{broken.id} was deployed by break-glass ({by}) and waits for a second signer: countersign ratify "
-                f"{broken.id}",
-                layer="model",
-            )
         by = f" by {last.closed_by}" if last.closed_by else ""
         return CheckResult("signed_off", "pass", f"{last.id} was {last.outcome}{by}", layer="model")
     valid = [approval.signer for approval in request.approvals if approval.counts(now)]
@@ -313,15 +309,37 @@ def signed_off(project: Project, now: datetime) -> CheckResult:
         sentence = (
             f"{request.id} waits since {request.at:%Y-%m-%d %H:%M} UTC, until {request.expires:%Y-%m-%d %H:%M}, for "
             f"{request.quorum - len(valid)} of {', '.join(asked) or 'nobody: config/allowed_signers names no signer'}. "
-            f"Evidence: {project.store.location(evidence_path(request), None, 'json')}. Look: countersign review "
-            f"{request.id}"
+            f"Look: countersign review {request.id}"
         )
-    numbers: dict[str, float | int | str] = {
-        "signatures": len(valid),
-        "quorum": request.quorum,
+    page = evidence_page(project, request)
+    numbers = {
+        **({"page": page} if page else {}),
+        "signatures": f"{len(valid)} of {request.quorum}",
+        "evidence": project.store.location(evidence_path(request), None, "json"),
         "candidate": request.candidate,
     }
     return CheckResult("signed_off", "fail", sentence, numbers=numbers, layer="model")
+
+
+def ratified(project: Project) -> CheckResult:
+    """Whether the model in service has the signatures it takes; one that a single signer deployed by break-glass fails
+    until a second one ratifies it, whatever else waits."""
+    state = gate_state(project)
+    if not state.deployments:
+        return CheckResult("ratified", "insufficient", "no model was put into service yet", layer="model")
+    champion, alone = state.champion, state.unratified
+    if champion and alone:
+        by = ", ".join(approval.signer for approval in alone.approvals)
+        said = f"{alone.id} was deployed by break-glass ({by}) and waits for a second signer"
+        sentence = f"{said}: countersign ratify {alone.id}"
+        return CheckResult("ratified", "fail", sentence, numbers={"model": champion.model}, layer="model")
+    name = state.origin(champion).request if champion else None
+    request = state.request(name) if name else None
+    if request and request.ratified_by:
+        sentence = f"{request.id} was deployed by break-glass and ratified by {request.ratified_by}"
+    else:
+        sentence = "no deployment by break-glass waits for a second signer"
+    return CheckResult("ratified", "pass", sentence, layer="model")
 
 
 @dataclass(frozen=True)
@@ -343,9 +361,8 @@ def standing(state: State) -> Standing:
         needs.append("The model in service was deployed as the first one, without a signature: nobody has reviewed it.")
     elif current:
         sentence = f"in service since {current.at:%Y-%m-%d}: {current.why}"
-    broken = next((r for r in state.requests if r.by_break_glass and not r.ratified_by), None)
-    if broken:
-        needs.append(f"{broken.id} was deployed by break-glass: a second signer has to ratify it (countersign ratify).")
+    if alone := state.unratified:
+        needs.append(f"{alone.id} was deployed by break-glass: a second signer has to ratify it (countersign ratify).")
     if current and current.line in state.broken and not state.fallback():
         needs.append("A condition of the model's approval is broken, and there is no earlier model to return to.")
     if request:
@@ -362,25 +379,18 @@ def standing(state: State) -> Standing:
 
 
 def waiting(project: Project, now: datetime) -> list[Verdict]:
-    """A verdict for the alerts on what waits for a signature; each reminder on record makes it another one."""
-    state = gate_state(project)
-    request = state.open_request
-    found = signed_off(project, now)
-    if found.status != "fail":
-        return []
-    subject = request or next(r for r in state.requests if r.by_break_glass and not r.ratified_by)
-    return [
-        Verdict(
-            subject=WAITING,
-            measure=subject.id,
-            layer="model",
-            status="fail",
-            severity="warning" if request else "error",
-            session=day_of(subject.reminded or subject.at),
-            sentence=found.sentence,
-            value=subject.reminders,
+    """Verdicts for the alerts on what waits for a signature; each reminder on record makes it another one."""
+    state, found = gate_state(project), list[Verdict]()
+    if alone := state.unratified:
+        since = state.deployments[-1].at
+        found.append(Verdict(WAITING, alone.id, "model", "fail", "error", day_of(since), ratified(project).sentence))
+    if request := state.open_request:
+        since = request.reminded or request.at
+        sentence = signed_off(project, now).sentence
+        found.append(
+            Verdict(WAITING, request.id, "model", "fail", "warning", day_of(since), sentence, value=request.reminders)
         )
-    ]
+    return found
 
 
 def tend(project: Project, now: datetime) -> list[str]:

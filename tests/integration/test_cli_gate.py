@@ -35,6 +35,7 @@ from tests.desk import QUICK, configure, policy
 
 SESSIONS = ["2008-09-02", "2008-09-03"]
 ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
+DORA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDnqzCeOyAkShC/8lXhao+s1grLz/9R419zENACxb7kz"
 SOON = timedelta(minutes=1)
 
 
@@ -378,6 +379,10 @@ def test_the_default_key_is_the_first_one_of_the_person_s_that_may_sign_now(offi
         (("retrain", "--reason", "hm", "--by", "bob, alice"), "bob, alice"),
         (("history", "2008-09-05"), "2008-09-05"),
         (("history", "yesterday"), "yesterday"),
+        (("history", "0001-01-01"), "no score of 0001-01-01"),
+        (("signer", "add", "dora", DORA, "--valid-from", "9999-01-01"), "--valid-to"),
+        (("signer", "add", "dora", DORA, "--valid-from", "0001-01-01"), "valid from 1970 on"),
+        (("signer", "init", "key of erin", "--as", "Erin O'Neil"), "Erin O'Neil"),
         (("signer", "add", "dora", "nowhere.pub"), "nowhere.pub"),
     ],
     ids=lambda value: "_".join(value[:2]) if isinstance(value, tuple) else "",
@@ -386,8 +391,10 @@ def test_bad_input_is_one_message_on_stderr_and_no_decision(
     arguments: tuple[str, ...], named: str, office: Office
 ) -> None:
     decisions = [line for line in office.lines if line["event"] != "refused"]
+    signers = office.project.signers.read_bytes()
     assert named in refusal(office.run(*arguments, key=ALICE))
     assert [line for line in office.lines if line["event"] != "refused"] == decisions
+    assert office.project.signers.read_bytes() == signers
 
 
 @pytest.mark.parametrize(("typed", "signed"), [("r1", True), ("yes", False)])
@@ -418,7 +425,7 @@ def test_asking_for_a_retrain_says_what_launches_it_and_warns_of_a_name_that_no_
     add_signer(
         home / "config" / "allowed_signers",
         ALICE,
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDnqzCeOyAkShC/8lXhao+s1grLz/9R419zENACxb7kz",
+        DORA,
         datetime(2026, 1, 1, tzinfo=UTC),
         datetime(2027, 1, 1, tzinfo=UTC),
     )
