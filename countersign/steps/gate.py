@@ -298,8 +298,7 @@ def signed_off(project: Project, now: datetime) -> CheckResult:
     if last is None:
         return CheckResult("signed_off", "insufficient", "no candidate has asked for a signature yet", layer="model")
     if request is None:
-        by = f" by {last.closed_by}" if last.closed_by else ""
-        return CheckResult("signed_off", "pass", f"{last.id} was {last.outcome}{by}", layer="model")
+        return CheckResult("signed_off", "pass", _ended(last), layer="model")
     valid = [approval.signer for approval in request.approvals if approval.counts(now)]
     people = [signer.principal for signer in list_signers(project.signers) if signer.is_valid(now)]
     asked = [name for name in dict.fromkeys(people) if name not in (*valid, request.asked_by)]
@@ -319,6 +318,19 @@ def signed_off(project: Project, now: datetime) -> CheckResult:
         "candidate": request.candidate,
     }
     return CheckResult("signed_off", "fail", sentence, numbers=numbers, layer="model")
+
+
+def _ended(request: Request) -> str:
+    """What came of a request that waits no more, in words."""
+    by = request.closed_by
+    return {
+        "deployed": f"{request.id} was deployed",
+        "rejected": f"{request.id} was rejected by {by}",
+        "changes requested": f"{request.id} was sent back for changes by {by}",
+        "superseded": f"{request.id} was superseded by {by}",
+        "stale": f"{request.id} is stale: {by[:12]} was put into service instead",
+        "expired": f"{request.id} expired",
+    }[str(request.outcome)]
 
 
 def ratified(project: Project) -> CheckResult:

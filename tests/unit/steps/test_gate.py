@@ -23,10 +23,12 @@ from countersign.gate.signature import sign
 from countersign.gate.signers import add_signer, init_key
 from countersign.gate.statement import parse
 from countersign.project import open_project
+from countersign.status import project_status
 from countersign.steps import gate as steps
 from countersign.steps.gate import (
     prepare,
     put_into_service,
+    ratified,
     signed_off,
     standing,
     submit,
@@ -569,17 +571,68 @@ def test_one_signer_who_breaks_the_glass_deploys_and_a_check_fails_until_another
         desk.signed("approve", "alice", LATER, break_glass=True)
     desk.decide("approve", "alice", LATER, break_glass=True, reason="the old one holds everything")
     assert desk.deploy(LATER) == desk.candidate(1)
-    check = signed_off(desk.project, LATER)
+    check = ratified(desk.project)
     assert check.status == "fail"
     assert "r1 was deployed by break-glass (alice@example.com) and waits for a second signer" in check.sentence
     assert [(v.measure, v.severity) for v in waiting(desk.project, LATER)] == [("r1", "error")]
     assert any("break-glass" in need for need in standing(desk.state).needs)
     desk.refuses("broke the glass or asked for the retrain", "ratify", "alice", LATER + HOUR)
     desk.decide("ratify", "bob", LATER + HOUR)
-    assert signed_off(desk.project, LATER + HOUR).status == "pass"
+    check = ratified(desk.project)
+    assert (check.status, check.sentence) == ("pass", "r1 was deployed by break-glass and ratified by bob@example.com")
     assert waiting(desk.project, LATER + HOUR) == []
     desk.refuses("not yet ratified", "ratify", "dora", LATER + HOUR, request="r1")
     sound(desk)
+
+
+def burnt(desk: Desk) -> Desk:
+    """With candidate 1 in service by break-glass, which nobody has ratified."""
+    desk.ask(1)
+    desk.decide("approve", "alice", LATER, break_glass=True, reason="it burns")
+    desk.deploy(LATER)
+    return desk
+
+
+def test_a_broken_glass_is_seen_whatever_else_waits(desk: Desk) -> None:
+    """A newer request used to hide it."""
+    burnt(desk).ask(2, LATER)
+    assert ratified(desk.project).status == "fail"
+    assert signed_off(desk.project, LATER).sentence.startswith("r2 waits since")
+    found = {v.measure: (v.severity, v.sentence) for v in waiting(desk.project, LATER)}
+    assert found["r1"] == ("error", ratified(desk.project).sentence)
+    assert found["r2"][0] == "warning"
+    needs = project_status(desk.project, LATER)["needs_a_person"]
+    assert sum("countersign ratify" in need for need in needs) == 1
+    assert sum("countersign review r2" in need for need in needs) == 1
+    desk.decide("ratify", "bob", LATER)
+    assert ratified(desk.project).status == "pass"
+    assert [v.measure for v in waiting(desk.project, LATER)] == ["r2"]
+
+
+@pytest.mark.parametrize("how", ["rollback", "revoke", "newer model"])
+def test_a_broken_glass_is_over_once_that_model_has_left_and_not_before(desk: Desk, how: str) -> None:
+    burnt(desk)
+    if how == "newer model":
+        desk.ask(2, LATER)
+        desk.decide("approve", "bob", LATER)
+    else:
+        desk.decide("rollback" if how == "rollback" else "revoke", "bob", LATER, reason="not needed any more")
+    if how != "revoke":
+        assert ratified(desk.project).status == "fail", "decided, and still in service"
+        desk.deploy(LATER)
+    assert ratified(desk.project).status == "pass"
+    assert waiting(desk.project, LATER) == []
+    assert not any("break-glass" in need for need in standing(desk.state).needs)
+
+
+def test_a_model_that_comes_back_by_a_rollback_still_has_to_be_ratified(desk: Desk) -> None:
+    second = burnt(desk).scoring()
+    desk.decide("rollback", "bob", LATER, reason="holds too much")
+    desk.deploy(LATER)
+    desk.decide("rollback", "bob", LATER + DAY, reason="it was right", model=second)
+    assert desk.deploy(LATER + DAY) == second
+    assert ratified(desk.project).status == "fail"
+    assert [(v.measure, v.session) for v in waiting(desk.project, LATER + DAY)] == [("r1", "2013-03-05")]
 
 
 def test_enough_signatures_need_no_ratifying_whether_or_not_one_of_them_broke_the_glass(desk: Desk) -> None:
@@ -588,7 +641,7 @@ def test_enough_signatures_need_no_ratifying_whether_or_not_one_of_them_broke_th
     desk.decide("approve", "alice", LATER, break_glass=True, reason="it burns")
     desk.decide("approve", "bob", LATER)
     desk.deploy(LATER)
-    assert signed_off(desk.project, LATER).status == "pass"
+    assert ratified(desk.project).status == "pass"
 
 
 def test_an_approval_that_ran_out_does_not_make_a_broken_glass_whole(desk: Desk) -> None:
@@ -598,7 +651,7 @@ def test_an_approval_that_ran_out_does_not_make_a_broken_glass_whole(desk: Desk)
     submit(desk.project, short, sign(short.encode(), desk.keys / "bob"), LATER)
     desk.decide("approve", "alice", LATER + DAY, break_glass=True, reason="it burns")
     desk.deploy(LATER + DAY)
-    assert signed_off(desk.project, LATER + DAY).status == "fail"
+    assert ratified(desk.project).status == "fail"
     desk.refuses("broke the glass", "ratify", "alice", LATER + DAY)
 
 
@@ -654,11 +707,12 @@ def test_the_wait_is_told_with_since_when_for_whom_on_what_and_the_command(desk:
     desk.ask(1, by="bob@example.com")
     check = signed_off(desk.project, LATER)
     assert check.status == "fail"
-    assert check.sentence.startswith(
+    assert check.sentence == (
         "r1 waits since 2013-03-04 12:00 UTC, until 2013-03-11 12:00, for 1 of alice@example.com, dora@example.com. "
-        "Evidence: "
+        "Look: countersign review r1"
     )
-    assert check.sentence.endswith("Look: countersign review r1")
+    assert check.numbers["signatures"] == "0 of 1", "words, which plot no line"
+    assert Path(str(check.numbers["evidence"])).exists()
     desk.decide("approve", "alice", LATER)
     assert "approved by alice@example.com and waits for deploy_job" in signed_off(desk.project, LATER).sentence
 
