@@ -60,8 +60,9 @@ def candidate(
 
     `page` is the evidence, to be read in a browser; the check `signed_off` says for whom it waits, and how to decide.
 
-    If it fails: nobody asked for a retrain (monitoring does, or give `reason` and `asked_by` in the launchpad), or a
-    session before the newest is not in the store. A failed check of it means that nobody is asked to sign.
+    If it fails: nobody asked for a retrain (monitoring does; a person presses *Open launchpad* in the menu beside
+    Materialize, and gives `reason` and `asked_by`), or a session before the newest is not in the store. A failed check
+    of it means that nobody is asked to sign.
     """
     started = clock.now()
     yield from record(
@@ -91,7 +92,9 @@ def sign_off(
 ) -> Events:
     """A person's signed decision on the candidate, put on record. `countersign approve` does the same in a shell.
 
-    Materialize asks for the configuration: paste over it what `countersign sign --print-config` prints.
+    Press Materialize: the launchpad opens. Paste what `countersign sign --print-config` prints over what stands in it,
+    and press Materialize there. Within half a minute the checks `signed_off` of `candidate` and `ratified` of `model`
+    say what came of it.
 
     If it fails: the signature is none of a person in `config/allowed_signers`, or the request was closed, superseded or
     expired; the message says which. Every refused attempt stands in the journal.
@@ -108,9 +111,10 @@ def sign_off(
     asset=candidate,
     additional_deps=[sign_off, model],  # in a run with one of them it speaks of what came of it
     description=(
-        "The newest candidate has been decided on. To decide: read the page that the metadata of `candidate` names; "
-        "then `countersign approve` or `reject`, or paste what `countersign sign --print-config` prints into the "
-        "[launchpad of sign_off_job](/locations/countersign/jobs/sign_off_job/playground)."
+        "The newest candidate has been decided on. To decide: read the file that `page` names in the metadata of this "
+        "asset; then `countersign approve` or `reject` in a shell, or press Materialize in "
+        "[sign_off_job](/locations/countersign/jobs/sign_off_job) and paste what `countersign sign --print-config` "
+        "prints."
     ),
 )
 def signed_off(project: ProjectResource, clock: ClockResource) -> dg.AssetCheckResult:

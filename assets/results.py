@@ -26,7 +26,7 @@ RETRY_TRANSPORT: Final = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backo
 """After 5, 10 and 15 s. Every error but ``TransportError`` forbids it: bad data stays bad."""
 
 _PATHS: Final = ("page", "evidence")
-"""Metadata that says where a file is, for a person to copy."""
+"""Metadata of an artifact that says where another file is."""
 
 _TYPES: Final = {"date": "date", "string": "string", "number": "double", "integer": "bigint"}
 
@@ -149,7 +149,7 @@ def check_result(asset: str, results: Sequence[tuple[str | None, CheckResult]]) 
         found = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         sentence = f"{len(results)} sessions: {found}; {session}: {sentence}"
     of_session = {"session": session} if session else {}
-    metadata: dict[str, Any] = {"status": worst.status, **of_session, **_shown(worst.numbers)}
+    metadata: dict[str, Any] = {"status": worst.status, **of_session, **_finite(worst.numbers)}
     if worst.examples:
         metadata["examples"] = dg.TableMetadataValue(
             records=[dg.TableRecord(dict(row)) for row in worst.examples],
@@ -165,12 +165,9 @@ def check_result(asset: str, results: Sequence[tuple[str | None, CheckResult]]) 
     )
 
 
-def _shown(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Places as paths, and NaN (a measure that could not be taken) as null: it would neither plot nor be JSON."""
-    return {
-        name: dg.MetadataValue.path(value) if name in _PATHS else None if value != value else value
-        for name, value in numbers.items()
-    }
+def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """NaN (a measure that could not be taken) as null: it would neither plot nor be JSON."""
+    return {name: None if value != value else value for name, value in numbers.items()}
 
 
 def _metadata(one: Made, started: datetime, ended: datetime) -> dict[str, Any]:
@@ -179,7 +176,8 @@ def _metadata(one: Made, started: datetime, ended: datetime) -> dict[str, Any]:
     return {
         **preview,
         **rows,
-        **_shown({k: v for k, v in one.numbers.items() if k != "rows"}),
+        **_finite({k: v for k, v in one.numbers.items() if k != "rows"}),
+        **{name: dg.MetadataValue.path(str(one.numbers[name])) for name in _PATHS if name in one.numbers},
         "dagster/uri": one.stored.location,
         "path": dg.MetadataValue.path(one.stored.location),
         "sha256": one.stored.sha256,

@@ -177,7 +177,7 @@ def sign(terminal: Terminal, /, decision: Decision, target: str | None, print_co
     """Sign DECISION (approve, reject, request-changes, ratify, revoke, rollback) and put nothing on record.
 
     Prints the configuration with which sign_off_job puts it on record, as the command of that name would have: YAML for
-    the launchpad, or JSON for `dagster job launch --config-json`.
+    the launchpad, which Materialize on that job's page opens, or JSON for `dagster job launch --config-json`.
 
     Example: countersign sign --print-config approve r1
     """

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from countersign.errors import GateError
@@ -17,7 +18,7 @@ from countersign.gate.rules import Due, require_open
 from countersign.gate.signers import list_signers
 from countersign.gate.state import Line, Request, State
 from countersign.project import Project
-from countersign.steps.gate import evidence_page, evidence_path, read_evidence
+from countersign.steps.gate import evidence_path, read_evidence
 from countersign.steps.standing import shadow
 
 WIDTH: Final = 100
@@ -41,6 +42,7 @@ def review(project: Project, state: State, request: Request, now: datetime) -> d
     in_force = [approval for approval in request.approvals if approval.counts(now)]
     valid = [signer.principal for signer in list_signers(project.signers) if signer.is_valid(now)]
     kept_out = {name.casefold() for name in (*(one.signer for one in in_force), request.asked_by or "")}
+    page = Path(project.store.location(evidence_path(request), None, "json")).with_name("review.html")
     beside = shadow(project, request, now)
     comparison = evidence.get("comparison")
     return {
@@ -80,7 +82,7 @@ def review(project: Project, state: State, request: Request, now: datetime) -> d
         "training": evidence["training"],
         "shadow": asdict(beside) if beside else None,
         "evidence_file": project.store.location(evidence_path(request), None, "json"),
-        "page": evidence_page(project, request),
+        "page": str(page) if page.exists() else None,
     }
 
 

@@ -42,7 +42,10 @@ deploy_job = dg.define_asset_job(
 sign_off_job = dg.define_asset_job(
     "sign_off_job",
     selection=dg.AssetSelection.assets("sign_off") | _STANDING,
-    description="A person's signed decision: paste what countersign sign --print-config prints into the launchpad.",
+    description=(
+        "A person's signed decision: press Materialize, paste what `countersign sign --print-config` prints over what "
+        "the launchpad holds, and press Materialize there."
+    ),
 )
 
 weekly_job = dg.define_asset_job(

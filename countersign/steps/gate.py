@@ -51,12 +51,6 @@ def evidence_path(request: Request) -> str:
     return f"models/{request.candidate}/evidence/{request.evidence}/evidence"
 
 
-def evidence_page(project: Project, request: Request) -> str | None:
-    """Where the page is that shows the evidence of ``request``; the first model has none."""
-    path = evidence_path(request).removesuffix("evidence") + "review"
-    return project.store.location(path, None, "html") if project.store.has(path, None, "html") else None
-
-
 def prepare(
     project: Project,
     decision: Decision,
@@ -310,12 +304,10 @@ def signed_off(project: Project, now: datetime) -> CheckResult:
             f"{request.quorum - len(valid)} of {', '.join(asked) or 'nobody: config/allowed_signers names no signer'}. "
             f"Look: countersign review {request.id}"
         )
-    page = evidence_page(project, request)
     numbers = {
-        **({"page": page} if page else {}),
         "signatures": f"{len(valid)} of {request.quorum}",
-        "evidence": project.store.location(evidence_path(request), None, "json"),
         "candidate": request.candidate,
+        "evidence": request.evidence,
     }
     return CheckResult("signed_off", "fail", sentence, numbers=numbers, layer="model")
 

@@ -129,19 +129,21 @@ def test_a_person_finds_the_request_reads_the_evidence_pastes_the_decision_and_s
         expect(page.get_by_role("main")).to_contain_text(verdict)
         assert {one.partition(":")[0] for one in loaded} <= {"file", "data"}, "it needs no network"
 
-        # The decision, signed in a shell and pasted into the launchpad that the check leads to.
+        # The decision, signed in a shell and pasted into the launchpad of the job that the check leads to.
         typed = ["--home", str(desk.home), "sign", "--print-config", "approve", "r1", "--key", str(desk.keys / "alice")]
         printed = CliRunner().invoke(main, typed, catch_exceptions=False)
         assert printed.exit_code == 0, printed.output
         page.goto(f"{url}/assets/candidate?view=checks&checkDetail=signed_off")
-        page.get_by_role("link", name="launchpad of sign_off_job").click()
-        page.locator(".CodeMirror").first.click()
+        page.get_by_role("link", name="sign_off_job").click()
+        page.get_by_text("Materialize", exact=True).click()
+        launchpad = page.get_by_role("dialog")
+        launchpad.locator(".CodeMirror").first.click()
         page.evaluate("text => navigator.clipboard.writeText(text)", printed.stdout)
         page.keyboard.press("Control+A")
         page.keyboard.press("Control+V")
-        page.get_by_role("button", name="Launch Run").click()
-        page.wait_for_url("**/runs/*-*")
-        expect(page.get_by_text("Success", exact=True)).to_be_visible()
+        launchpad.get_by_role("button", name="Materialize").click()
+        signed = dg.RunsFilter(job_name="sign_off_job", statuses=[dg.DagsterRunStatus.SUCCESS])
+        wait_for("run of sign_off_job", lambda: instance.get_runs_count(signed) == 1, 60)
 
         # The deployment, by the sensor.
         page.goto(f"{url}/runs")

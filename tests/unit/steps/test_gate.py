@@ -22,6 +22,7 @@ from countersign.gate.rules import due
 from countersign.gate.signature import sign
 from countersign.gate.signers import add_signer, init_key
 from countersign.gate.statement import parse
+from countersign.history import session_history
 from countersign.project import open_project
 from countersign.status import project_status
 from countersign.steps import gate as steps
@@ -37,6 +38,8 @@ from countersign.steps.gate import (
     waiting,
 )
 from countersign.steps.model import model_in_service, train_first_model
+from countersign.steps.prices import clean_sessions, ingest_sessions
+from countersign.steps.scoring import feature_sessions, score_sessions
 from countersign.steps.service import in_service
 from tests.desk import DAY, HOUR, NOON, Desk, configure, let_sign, policy
 
@@ -503,6 +506,47 @@ def test_a_rollback_takes_one_signature_and_brings_back_the_model_with_its_condi
     sound(desk)
 
 
+def test_history_names_the_approval_that_was_in_force_when_a_date_was_scored(desk: Desk) -> None:
+    """The same model: approved, rolled back, approved again, and returned to after that."""
+    sessions = desk.project.daily_sessions(NOON)[:4]
+    first = desk.scoring()
+
+    def score(session: str, now: datetime) -> None:
+        list(ingest_sessions(desk.project, [session], now))
+        list(clean_sessions(desk.project, [session]))
+        list(feature_sessions(desk.project, [session]))
+        list(score_sessions(desk.project, [session], now))
+
+    desk.ask(1)
+    desk.decide("approve", "alice", NOON)
+    desk.deploy(NOON)
+    score(sessions[0], NOON)
+    desk.decide("rollback", "dora", LATER, reason="holds too much")
+    assert desk.deploy(LATER) == first
+    score(sessions[1], LATER)
+    desk.ask(1, LATER)
+    desk.decide("approve", "bob", LATER)
+    desk.deploy(LATER)
+    score(sessions[2], LATER)
+    desk.decide("rollback", "dora", LATER + HOUR, reason="holds too much")
+    desk.deploy(LATER + HOUR)
+    desk.decide("rollback", "dora", LATER + 2 * HOUR, reason="it was right", model=desk.candidate(1))
+    desk.deploy(LATER + 2 * HOUR)
+    score(sessions[3], LATER + 3 * HOUR)
+    found = [session_history(desk.project, session)["first"]["deployed"] for session in sessions]
+    assert [[one["signer"] for one in each["approved_by"]] for each in found] == [
+        ["alice@example.com"],
+        [],
+        ["bob@example.com"],
+        ["bob@example.com"],
+    ]
+    assert [each["request"] for each in found] == ["r1", None, "r2", "r2"]
+    # Scored again since, what was said first still rests on the first approval.
+    score(sessions[0], LATER + 4 * HOUR)
+    said = session_history(desk.project, sessions[0])
+    assert (said["first"]["deployed"]["request"], said["latest"]["deployed"]["request"]) == ("r1", "r2")
+
+
 def test_a_rollback_to_bytes_that_are_damaged_is_refused_at_once(desk: Desk) -> None:
     first = desk.scoring()
     desk.ask(1)
@@ -704,7 +748,7 @@ def test_what_cannot_be_judged_holds_up_neither_reminders_nor_deployments(desk: 
 
 
 def test_the_wait_is_told_with_since_when_for_whom_on_what_and_the_command(desk: Desk) -> None:
-    desk.ask(1, by="bob@example.com")
+    request = desk.ask(1, by="bob@example.com")
     check = signed_off(desk.project, LATER)
     assert check.status == "fail"
     assert check.sentence == (
@@ -712,7 +756,7 @@ def test_the_wait_is_told_with_since_when_for_whom_on_what_and_the_command(desk:
         "Look: countersign review r1"
     )
     assert check.numbers["signatures"] == "0 of 1", "words, which plot no line"
-    assert Path(str(check.numbers["evidence"])).exists()
+    assert (check.numbers["candidate"], check.numbers["evidence"]) == (request.candidate, request.evidence)
     desk.decide("approve", "alice", LATER)
     assert "approved by alice@example.com and waits for deploy_job" in signed_off(desk.project, LATER).sentence
 
