@@ -269,6 +269,8 @@ def test_a_retrain_is_launched_until_it_comes_to_something_and_then_no_more(
     history.with_suffix(".away").rename(history)
     made = run(desk, instance, "retrain_job", LATER)
     assert made.success, failed_steps(made)
+    metadata = dagster_at(desk, instance, LATER).last("candidate").metadata
+    assert all(isinstance(metadata[name], dg.PathMetadataValue) for name in ("page", "evidence"))
     assert desk.state.open_retrain is None
     assert desk.state.open_request is not None
     assert not isinstance(tick(drift_sensor, desk, instance, LATER), dg.RunRequest)
