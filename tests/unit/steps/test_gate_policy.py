@@ -12,7 +12,7 @@ from countersign.errors import GateError, ModelError
 from countersign.gate.conditions import parse_condition
 from countersign.gate.rules import due
 from countersign.monitoring.latency import no_runs
-from countersign.steps.gate import put_into_service, signed_off, submit, verify_project
+from countersign.steps.gate import put_into_service, ratified, signed_off, submit, verify_project
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.reports import report_sessions
@@ -90,7 +90,7 @@ def test_who_approved_already_can_still_break_the_glass(desk: Desk) -> None:
     desk.decide("approve", "alice", LATER)
     desk.decide("approve", "alice", LATER + HOUR, break_glass=True, reason="nobody else answers")
     assert desk.deploy(LATER + HOUR) == desk.candidate(1)
-    assert signed_off(desk.project, LATER + HOUR).status == "fail"
+    assert ratified(desk.project).status == "fail"
     desk.refuses("broke the glass", "ratify", "alice", LATER + HOUR)
     assert verify_project(desk.project)[1:] == ([], [])
 
