@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from countersign import checks
 from countersign.checks import CheckResult
-from countersign.errors import ArtifactError, CountersignError, GateError, JournalError, ModelError
+from countersign.errors import ArtifactError, CountersignError, GateError, JournalError, ModelError, SessionError
 from countersign.gate.audit import Finding, audit, verify_in_service
 from countersign.gate.conditions import Condition
 from countersign.gate.rules import Due, admit, due, housekeeping, not_due, require_open, signed_line
@@ -420,10 +420,14 @@ def tend(project: Project, now: datetime) -> list[str]:
 def _shown(project: Project, state: State, line: Line) -> bool:
     """Whether what is stored now shows the condition broken that ``line`` calls so: nobody has signed that line."""
     deployment = next((one for one in state.deployments if one.line == line["deployment"]), None)
-    if deployment is None:
+    session, condition = str(line.get("session")), line.get("condition")
+    if deployment is None or condition not in deployment.conditions:
         return False
-    found = judged(project, [line["session"]], deployment)[line["session"]]
-    return any(one.status == "broken" and str(one.condition) == line["condition"] for one in found)
+    try:
+        found = judged(project, [session], deployment)[session]
+    except SessionError:
+        return False
+    return any(one.status == "broken" and str(one.condition) == condition for one in found)
 
 
 def verify_project(project: Project) -> tuple[int, list[Finding], list[str]]:
@@ -445,8 +449,8 @@ def verify_project(project: Project) -> tuple[int, list[Finding], list[str]]:
         for line in lines:
             if line["event"] == "condition_broken" and not _shown(project, state, line):
                 problems.append(
-                    f"the condition {line['condition']!r} was called broken as of {line['session']}, and what is "
-                    "stored now does not show it: the line was forged, or sessions were run again since"
+                    f"the condition {line.get('condition')!r} was called broken as of {line.get('session')}, and what "
+                    "is stored now does not show it: the line was forged, or sessions were run again since"
                 )
         champion = state.champion
         if champion:
