@@ -332,18 +332,19 @@ def ratified(project: Project) -> CheckResult:
     if not state.deployments:
         return CheckResult("ratified", "insufficient", "no model was put into service yet", layer="model")
     champion, alone = state.champion, state.unratified
-    if champion and alone:
+    numbers = {"model": champion.model, "decision": champion.decision} if champion else {}
+    if alone:
         by = ", ".join(approval.signer for approval in alone.approvals)
         said = f"{alone.id} was deployed by break-glass ({by}) and waits for a second signer"
         sentence = f"{said}: countersign ratify {alone.id}"
-        return CheckResult("ratified", "fail", sentence, numbers={"model": champion.model}, layer="model")
+        return CheckResult("ratified", "fail", sentence, numbers=numbers, layer="model")
     name = state.origin(champion).request if champion else None
     request = state.request(name) if name else None
     if request and request.ratified_by:
         sentence = f"{request.id} was deployed by break-glass and ratified by {request.ratified_by}"
     else:
         sentence = "no deployment by break-glass waits for a second signer"
-    return CheckResult("ratified", "pass", sentence, layer="model")
+    return CheckResult("ratified", "pass", sentence, numbers=numbers, layer="model")
 
 
 @dataclass(frozen=True)
