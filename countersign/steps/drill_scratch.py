@@ -21,7 +21,7 @@ from countersign.gate.signers import add_signer, init_key
 from countersign.gate.state import Request
 from countersign.gate.statement import Decision, Statement
 from countersign.project import Project
-from countersign.steps.gate import gate_state, prepare, put_into_service, submit
+from countersign.steps.gate import gate_state, prepare, put_into_service, read_evidence, submit
 from countersign.steps.retrain import ask_as_person, request_sign_off
 from countersign.steps.service import in_service
 from countersign.storage.artifacts import ArtifactStore
@@ -68,6 +68,11 @@ class Scratch:
         inputs = service.document["artifact"]["inputs"]
         project.store.write_addressed("models", "model", body, inputs)
         project.store.copy_document(f"models/{service.champion.model}/model", "model", service.champion.model)
+        for request in gate_state(source).requests:
+            evidence = read_evidence(source, request)
+            own = {key: value for key, value in evidence.items() if key not in ("artifact", "sha256")}
+            folder = f"models/{request.candidate}/evidence"
+            project.store.write_addressed(folder, "evidence", own, evidence["artifact"]["inputs"])
         if wish := gate_state(project).open_retrain:
             # Answered as one that brought nothing new, or no other could be asked for.
             request_sign_off(project, wish, service.champion.model, "", service.champion.model, (), now)
