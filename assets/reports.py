@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.model import model
 from assets.monitoring import drift, metrics, outcomes
-from assets.partitions import QUARTER_MAPPING, SINGLE_RUN
+from assets.partitions import LOOKBACK_MAPPING, QUARTER_MAPPING, SINGLE_RUN
 from assets.results import RETRY_TRANSPORT, Events, check_spec, record
 from assets.scoring import scores
 from countersign import checks
@@ -17,14 +17,22 @@ from resources import ClockResource, ProjectResource
 @dg.asset(
     group_name="reports",
     owners=["team:risk"],
-    kinds={"text"},
+    kinds={"html", "text"},
     code_version=code_version(),
-    deps=[scores, outcomes, drift, metrics, "prices_clean", model],
+    deps=[
+        *(
+            dg.AssetDep(asset, partition_mapping=LOOKBACK_MAPPING)
+            for asset in ("prices_clean", scores, outcomes, drift, metrics)
+        ),
+        model,
+    ],
     backfill_policy=SINGLE_RUN,
     check_specs=[check_spec("report", checks.report_complete, blocking=False)],
 )
 def report(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
-    """The session in plain text: scores, data, what matured, the model's standing, what needs a person.
+    """The session as a page and in plain text: scores, data, what matured, the model's standing, what needs a person.
+
+    The page shows the course of the quarter as well, and needs no network: open the path `page` in a browser.
 
     If it fails: an artifact that it reads is missing or altered; the message says which, and how to make it. A
     person's words go into `commentary/<session>.md` and are included when the report is materialized again.

@@ -172,9 +172,11 @@ def _finite(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 def _metadata(one: Made, started: datetime, ended: datetime) -> dict[str, Any]:
     preview = {"preview": dg.MetadataValue.md(one.preview)} if one.preview else {}
+    page = {"page": dg.MetadataValue.path(one.page)} if one.page else {}
     rows = {"dagster/row_count": one.numbers["rows"]} if "rows" in one.numbers else {}
     return {
         **preview,
+        **page,
         **rows,
         **_finite({k: v for k, v in one.numbers.items() if k != "rows"}),
         **{name: dg.MetadataValue.path(str(one.numbers[name])) for name in _PATHS if name in one.numbers},

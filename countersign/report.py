@@ -60,7 +60,7 @@ class ReportFacts:
 
 def report_text(facts: ReportFacts) -> str:
     """The whole report. The same facts make the same text: no clock, no path of the machine."""
-    person = _needs_a_person(facts)
+    person = person_needs(facts)
     held = int((facts.scores["decision"] == "hold").sum())
     weekday = date.fromisoformat(facts.session).strftime("%A")
     lines = [
@@ -71,7 +71,7 @@ def report_text(facts: ReportFacts) -> str:
         "a person.",
         "",
         *_section("NEEDS A PERSON", person or ["Nothing today."], bullet=bool(person)),
-        *_section("DATA", _data(facts)),
+        *_section("DATA", data_words(facts)),
         "",
         f"SCORES   risk over the next 5 sessions{', to ' + facts.horizon_end if facts.horizon_end else ''}",
         *_scores(facts),
@@ -82,7 +82,7 @@ def report_text(facts: ReportFacts) -> str:
         "MONITORING",
         *_monitoring(facts),
         "",
-        *_section("MODEL", _model(facts)),
+        *_section("MODEL", model_words(facts)),
         "",
         "COMMENTARY",
     ]
@@ -113,7 +113,8 @@ def _wrap(text: str, first: str = "  ") -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False)
 
 
-def _needs_a_person(facts: ReportFacts) -> list[str]:
+def person_needs(facts: ReportFacts) -> list[str]:
+    """What needs a person, a sentence each."""
     found = []
     if facts.missing:
         found.append(
@@ -133,7 +134,8 @@ def _needs_a_person(facts: ReportFacts) -> list[str]:
     return [*found, *facts.gate_needs]
 
 
-def _data(facts: ReportFacts) -> list[str]:
+def data_words(facts: ReportFacts) -> list[str]:
+    """What came from the source."""
     text = f"{len(facts.clean)} bars from {facts.source}, {len(facts.rejected)} rejected."
     if len(facts.rejected):
         counts = facts.rejected["rule"].value_counts()
@@ -205,7 +207,8 @@ def _layer(name: str, light: str, said: str) -> list[str]:
     return textwrap.wrap(said, WIDTH, initial_indent=f"  {name:<9} {light:<8} ", subsequent_indent=" " * 21)
 
 
-def _model(facts: ReportFacts) -> list[str]:
+def model_words(facts: ReportFacts) -> list[str]:
+    """The champion's standing."""
     training, evaluation = facts.training, facts.evaluation
     table = evaluation["table"]
     auc, qlike = (

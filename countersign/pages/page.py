@@ -331,7 +331,10 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .key { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: .2rem 0 .8rem; }
 .key i { display: inline-block; width: 1.3em; margin-right: .4em; vertical-align: middle; }
 .key .line { border-top: 2.5px solid var(--blue); } .key .limit { border-top: 2px dashed var(--vermillion); }
-.key .other { border-top: 2px dotted var(--soft); } .key .held { border-top: 2.5px solid var(--orange); }
+.key .other { border-top: 2px dotted var(--soft); } .key .came { border-top: 2px dashed var(--orange); }
+.key .range { border-top: 2px solid var(--soft); } .key .stroke { width: 2px; height: .8em; background: var(--ink); }
+.key .dot { background: var(--blue); }
+.key .held { border-top: 2.5px solid var(--orange); }
 .key .dot, .key .cross, .key .ring { width: .7em; height: .7em; border-radius: 50%; }
 .key .cross { background: var(--vermillion); border-radius: 0; transform: rotate(45deg); }
 .key .ring { border: 1.5px solid var(--soft); }

@@ -1,6 +1,7 @@
 """Plots: figures as inline SVG, drawn by matplotlib.
 
-Belongs here: axes, marks, colours. Does not belong here: numbers, which arrive ready; captions and keys (``weekly``).
+Belongs here: axes, marks, colours. Does not belong here: numbers, which arrive ready; captions and keys, which pages
+have.
 
 Colours are the page's (``page``), so that one drawing is legible on light and on dark ground; text stays text. The
 same arguments make the same bytes.
@@ -9,6 +10,7 @@ same arguments make the same bytes.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +26,15 @@ _TEXT: Final = 11.0
 """A figure of 5 inches is 360 units wide: shown 360 px wide, its text is of so many pixels."""
 
 _TICKS: Final = 5
+
+_LANE: Final = 0.78
+"""Share of a lane's height that its axis takes; the rest keeps it from the next."""
+
+_NAME: Final = 12
+"""Characters of a symbol that a lane has room for."""
+
+_LEAST_PSI: Final = 0.005
+"""Where the axis of PSI begins: a tenth of the smallest threshold that anyone uses, and less, look alike."""
 
 _COLOURS: Final = {
     "ink": "#010203",
@@ -64,9 +75,7 @@ def course_plot(name: str, course: Course, week: Sequence[str], unit: str, scale
         axes.plot(x, threshold, color=_COLOURS["vermillion"], lw=1.6, ls="--")
         axes.plot(x, value, color=_COLOURS["blue"], lw=1.8)
         unsure, failed = ~course.judged & ~np.isnan(value), course.failed
-        # A line needs two points; one that stands alone would not be seen.
-        neighbours = np.r_[False, ~np.isnan(value[:-1])] | np.r_[~np.isnan(value[1:]), False]
-        alone = ~np.isnan(value) & ~neighbours
+        alone = _alone(value)
         axes.plot(x[alone], value[alone], "o", color=_COLOURS["blue"], ms=4)
         axes.plot(x[unsure], value[unsure], "o", mfc=_COLOURS["ground"], mec=_COLOURS["soft"], ms=3.6, mew=1.1)
         axes.plot(x[failed], value[failed], "D", color=_COLOURS["vermillion"], ms=4.2)
@@ -126,6 +135,71 @@ def calibration_plot(expected: np.ndarray, share: np.ndarray, low: np.ndarray, h
     return _svg("calibration", "Calibration: said probability and share of bad weeks", draw, 5.0, 3.4)
 
 
+@dataclass(frozen=True)
+class Lane:
+    """A symbol's course, and ``other`` beside it; NaN where there is none. ``marked`` sessions have a stroke below."""
+
+    symbol: str
+    value: np.ndarray
+    other: np.ndarray
+    marked: np.ndarray
+
+
+def lanes_plot(name: str, words: str, sessions: Sequence[str], lanes: Sequence[Lane], top: float, limit: float) -> str:
+    """A lane a symbol, each from 0 to ``top`` %, one below the other; its newest value stands at its end."""
+
+    def draw(axes: Axes) -> None:
+        x = np.arange(len(sessions))
+        for row, lane in enumerate(lanes):
+            foot = len(lanes) - 1 - row
+            value, other = (foot + _LANE * series / top for series in (lane.value, lane.other))
+            axes.axhline(foot, color=_COLOURS["line"], lw=0.8)
+            if np.isfinite(limit):
+                axes.axhline(foot + _LANE * limit / top, color=_COLOURS["vermillion"], lw=1.1, ls="--")
+            axes.plot(x, other, color=_COLOURS["orange"], lw=1.5, ls=(0, (2.2, 1.2)))
+            axes.plot(x, value, color=_COLOURS["blue"], lw=1.6)
+            for series, colour in ((value, "blue"), (other, "orange")):
+                alone = _alone(series)
+                axes.plot(x[alone], series[alone], "o", color=_COLOURS[colour], ms=3)
+            strokes = x[lane.marked]
+            axes.vlines(strokes, foot - 0.13, foot - 0.02, color=_COLOURS["ink"], lw=1.4)
+            if len(x) and np.isfinite(value[-1]):
+                axes.text(len(x) - 0.2, value[-1], f"{lane.value[-1]:.1f}", color=_COLOURS["ink"], va="center")
+        axes.set_xlim(-0.5, max(len(sessions), 1) - 0.5)
+        axes.set_ylim(-0.2, len(lanes))
+        axes.set_yticks([len(lanes) - 1 - row + _LANE / 2 for row in range(len(lanes))], list(map(_short, lanes)))
+        axes.grid(visible=False)
+        axes.spines["left"].set_visible(False)
+        _dates(axes, sessions)
+
+    return _svg(name, words, draw, 5.0, 0.5 + max(0.48, min(0.9, 3.2 / max(len(lanes), 1))) * len(lanes))
+
+
+def psi_plot(
+    subjects: Sequence[str], now: np.ndarray, low: np.ndarray, high: np.ndarray, drifted: np.ndarray, limit: float
+) -> str:
+    """PSI of each subject, a dot, with the range that it had in the quarter, a line, and the threshold."""
+
+    def draw(axes: Axes) -> None:
+        y = np.arange(len(subjects))
+        axes.set_xscale("log")
+        least, lowest, highest = (np.maximum(values, _LEAST_PSI) for values in (now, low, high))
+        axes.axvline(limit, color=_COLOURS["vermillion"], lw=1.6, ls="--")
+        axes.hlines(y, lowest, highest, color=_COLOURS["soft"], lw=1.3)
+        axes.plot(least[~drifted], y[~drifted], "o", color=_COLOURS["blue"], ms=6)
+        axes.plot(least[drifted], y[drifted], "D", color=_COLOURS["vermillion"], ms=6)
+        known = [values[np.isfinite(values)] for values in (least, highest)]
+        axes.set_xlim(_LEAST_PSI, 1.5 * max(1.0, *(float(values.max()) for values in known if len(values))))
+        ticks = [tick for tick in (0.01, 0.1, 1.0, 10.0, 100.0) if tick <= axes.get_xlim()[1]]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_xticks([], minor=True)
+        axes.set_yticks(y, subjects)
+        axes.set_ylim(len(subjects) - 0.5, -0.5)
+        axes.set_xlabel("PSI against the training data (log scale)")
+
+    return _svg("psi", "PSI of each subject with its threshold", draw, 5.0, 0.9 + 0.26 * len(subjects))
+
+
 def lead_plot(name: str, sessions: Sequence[str], champion: np.ndarray, baseline: np.ndarray, label: str) -> str:
     """How far ahead of each rival, by session; 0 is level."""
 
@@ -177,6 +251,16 @@ def rates_plot(
     return _svg(name, f"{label} by week", draw, 5.0, 3.4)
 
 
+def _alone(value: np.ndarray) -> np.ndarray:
+    """Where a known value has none beside it: a line needs two points, and would not show it."""
+    known = ~np.isnan(value)
+    return known & ~(np.r_[False, known[:-1]] | np.r_[known[1:], False])
+
+
+def _short(lane: Lane) -> str:
+    return lane.symbol if len(lane.symbol) <= _NAME else f"{lane.symbol[: _NAME - 1]}…"
+
+
 def _runs(where: np.ndarray) -> list[tuple[int, int]]:
     """Start and length of each stretch that is true."""
     edges = np.flatnonzero(np.diff(np.r_[False, where, False]))
@@ -224,6 +308,8 @@ def _svg(name: str, words: str, draw: Callable[[Any], None], width: float, heigh
     settings: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": name,
+        # A symbol such as $A$ is no formula.
+        "text.parse_math": False,
         "font.family": "DejaVu Sans",
         "font.size": _TEXT,
         "axes.edgecolor": _COLOURS["line"],
@@ -245,7 +331,9 @@ def _svg(name: str, words: str, draw: Callable[[Any], None], width: float, heigh
         "ytick.labelcolor": _COLOURS["ink"],
     }
     # From matplotlib's own defaults, so that a person's matplotlibrc changes no page.
-    with mpl.rc_context():
+    # A sign that matplotlib's font lacks is drawn by the reader's browser, as text.
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         mpl.rcdefaults()
         mpl.rcParams.update(settings)
         figure = Figure(figsize=(width, height), layout="constrained")

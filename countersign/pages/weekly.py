@@ -8,17 +8,14 @@ No suggestion is acted upon by code: thresholds belong to people.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from countersign.gate.state import BOOTSTRAP
-from countersign.model.measures import calibration_bins, equal_mass_edges
 from countersign.monitoring.replay import NOT_REPLAYED, replay_text
 from countersign.pages.page import (
     Block,
@@ -33,7 +30,18 @@ from countersign.pages.page import (
     Verbatim,
     Words,
 )
-from countersign.pages.plots import Course, calibration_plot, course_plot, heat_map, rates_plot
+from countersign.pages.plots import heat_map
+from countersign.pages.quarter import (
+    COURSE_KEY,
+    QUARTER,
+    calibration_blocks,
+    measure_course,
+    measure_figure,
+    number_text,
+    rates_blocks,
+    status_light,
+    validation_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,43 +50,10 @@ if TYPE_CHECKING:
     from countersign.monitoring.replay import MeasureReplay, Replay
     from countersign.thresholds import Thresholds
 
-QUARTER: Final = 63
-"""Sessions up to the last of the week that a review shows."""
-
 CALM_YEARS: Final = ("2004", "2005", "2006", "2012")
 """Years in which nothing happened on the market that a threshold should have noticed (docs/false-alarms.md)."""
 
 LAYERS: Final = ("data", "drift", "model", "system", "business")
-
-_UNITS: Final[Mapping[str, tuple[str, float]]] = {
-    "staleness_minutes": ("minutes", 1),
-    "arrival_minutes": ("minutes", 1),
-    "schema": ("columns that differ", 1),
-    "null_share": ("% of cells", 100),
-    "column_null_share": ("% of cells", 100),
-    "rejected_share": ("% of rows", 100),
-    "rows": ("rows", 1),
-    "symbols": ("symbols", 1),
-    "qlike_rise": ("times validation", 1),
-    "qlike": ("QLIKE", 1),
-    "volatility_mae_rise": ("times validation", 1),
-    "volatility_mae": ("% a day", 100),
-    "auc": ("AUC", 1),
-    "calibration_error": ("% points", 100),
-    "ece": ("% points", 100),
-    "ece_equal_width": ("% points", 100),
-    "brier": ("Brier loss", 1),
-    "run_seconds_p95": ("seconds", 1),
-    "run_failures": ("% of runs", 100),
-    "approval_rate_vs_validation": ("% of scores", 100),
-    "approval_rate_vs_quarter": ("% of scores", 100),
-    "bad_rate_vs_validation": ("% of approved", 100),
-    "bad_rate_vs_quarter": ("% of approved", 100),
-}
-"""The axis of each measure, and what its values are multiplied by."""
-
-_BINS: Final = 5
-"""Bins of the calibration curve: a quarter of few symbols fills no more."""
 
 _ROWS: Final = 40
 """Rows of a table before the rest is counted."""
@@ -146,8 +121,14 @@ def weekly_page(facts: WeekFacts) -> Page:
             Section("Alerts of the quarter", _alerts(facts)),
             *_measures(facts),
             Section("PSI by subject over the quarter", _psi(facts)),
-            Section("Calibration of the quarter's matured outcomes", _calibration(facts)),
-            Section("Approved and held", _rates(facts)),
+            Section(
+                "Calibration of the quarter's matured outcomes",
+                calibration_blocks(facts.outcomes, facts.thresholds.business),
+            ),
+            Section(
+                "Approved and held",
+                rates_blocks(facts.scores, facts.outcomes, facts.quarter, facts.standing.evaluation),
+            ),
             Section("Model standing", _standing(facts)),
             Section("Rejected rows", _rejected(facts)),
             Section("False alarms: the thresholds replayed over history", _replay(facts)),
@@ -258,8 +239,8 @@ def _alerts(facts: WeekFacts) -> list[Block]:
             Light(
                 "fail" if a.ended_session is None else "ok", f"ended {a.ended_session}" if a.ended_session else "open"
             ),
-            _number(a.value),
-            _number(a.threshold),
+            number_text(a.value),
+            number_text(a.threshold),
         ]
         for a in shown
     ]
@@ -276,48 +257,28 @@ def _alerts(facts: WeekFacts) -> list[Block]:
 
 def _measures(facts: WeekFacts) -> Iterator[Section]:
     """A section a layer: figures of what has a value, and words on what has none; as text, a table."""
-    dates = facts.metrics["date"].to_numpy().astype("datetime64[D]").astype(str)
     for layer in (name for name in LAYERS if name != "drift"):
         own = facts.metrics["layer"] == layer
         figures, unknown, rows = [], [], []
         for measure in facts.metrics["measure"][own].unique():
-            mine = (own & (facts.metrics["measure"] == measure)).to_numpy()
-            table = facts.metrics[mine].set_axis(dates[mine]).reindex(facts.quarter)
-            course = Course(
-                sessions=facts.quarter,
-                value=table["value"].to_numpy(dtype=float),
-                threshold=table["threshold"].to_numpy(dtype=float),
-                reference=table["reference"].to_numpy(dtype=float),
-                failed=(table["status"] == "fail").to_numpy(),
-                judged=table["status"].isin(["pass", "fail"]).to_numpy(),
-            )
-            last = facts.metrics[mine].iloc[-1]
-            light = _status(last["status"])
-            unit, scale = _UNITS.get(measure, ("", 1))
+            course = measure_course(facts.metrics, measure, facts.quarter)
+            last = facts.metrics[facts.metrics["measure"] == measure].iloc[-1].to_dict()
             if np.isnan(course.value).all():
                 unknown.append(f"{measure}: {last['sentence']}.")
             else:
-                svg = course_plot(measure, course, facts.sessions, unit, scale)
-                figures.append(Figure(svg, measure, f"{last['sentence']}.", light))
-            rows.append([measure, light, _number(last["value"]), _number(last["threshold"]), _spark(course.value)])
+                figures.append(measure_figure(course, last, facts.sessions))
+            light = status_light(last["status"])
+            rows.append(
+                [measure, light, number_text(last["value"]), number_text(last["threshold"]), _spark(course.value)]
+            )
         blocks: list[Block] = [
             Table(("measure", "status", "value", "limit", "the quarter"), rows, "llrrl", form="text")
         ]
         if figures:
-            blocks.append(Figures(figures, _COURSE_KEY))
+            blocks.append(Figures(figures, [*COURSE_KEY, ("band", "the week under review")]))
         if unknown:
             blocks += [Words(["Without a value all quarter:"]), Words(unknown, bullets=True)]
         yield Section(f"Measures: {layer}", blocks)
-
-
-_COURSE_KEY: Final = (
-    ("line", "the measure"),
-    ("limit", "its threshold"),
-    ("other", "what it is compared with: baseline, validation or what is usual"),
-    ("cross", "failed"),
-    ("ring", "too little evidence to judge"),
-    ("band", "the week under review"),
-)
 
 
 def _psi(facts: WeekFacts) -> list[Block]:
@@ -341,9 +302,9 @@ def _psi(facts: WeekFacts) -> list[Block]:
     rows = [
         [
             r["subject"],
-            _number(r["psi"]),
-            _number(r["p_value"]),
-            _status(r["status"]),
+            number_text(r["psi"]),
+            number_text(r["p_value"]),
+            status_light(r["status"]),
             _spark(psi[subjects.index(r["subject"])]),
         ]
         for r in last.sort_values("psi", ascending=False, kind="stable").to_dict(orient="records")
@@ -363,112 +324,6 @@ def _psi(facts: WeekFacts) -> list[Block]:
     ]
 
 
-def _calibration(facts: WeekFacts) -> list[Block]:
-    known = facts.outcomes[facts.outcomes["bad_week"].notna()]
-    least, effect = facts.thresholds.business.min_rows, facts.thresholds.business.design_effect
-    if len(known) < least:
-        return [Words([f"Insufficient evidence: {len(known)} outcomes matured in the quarter, {least} are needed."])]
-    said = known["bad_week_probability"].to_numpy(dtype=float)
-    bins = calibration_bins(known["bad_week"].to_numpy(dtype=float), said, equal_mass_edges(said, _BINS))
-    expected, share = bins.expected / bins.rows, bins.bad / bins.rows
-    low, high = wilson_interval(share, bins.rows / effect)
-    top = min(100.0, 10 * math.ceil(10 * max(high.max(), expected.max())))
-    svg = calibration_plot(100 * expected, 100 * share, 100 * low, 100 * high, top)
-    rows = [
-        [f"{e:.1%}", f"{s:.1%}", f"{a:.0%} to {b:.0%}", str(int(n)), str(int(k))]
-        for e, s, a, b, n, k in zip(expected, share, low, high, bins.rows, bins.bad, strict=True)
-    ]
-    words = (
-        f"{len(known)} outcomes in {len(bins.rows)} bins of equal mass. The bars are 95 % intervals (Wilson) for a "
-        f"{effect:g}th of the rows, since symbols move together and weeks overlap (business.design_effect). A model "
-        "that is right lies on the diagonal."
-    )
-    return [
-        Words([words]),
-        Figures(
-            [Figure(svg, "Said and came")],
-            [("line", "the bin's share of bad weeks, 95 % interval"), ("other", "a model that is right")],
-        ),
-        Table(("said", "came", "95 % interval", "scores", "bad"), rows, "rrlrr"),
-    ]
-
-
-def wilson_interval(share: np.ndarray, count: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of a rate seen in ``count`` independent rows, which need be no whole number (Wilson 1927).
-
-    >>> [round(float(end), 4) for end in wilson_interval(np.float64(0.0), np.float64(10.0))]
-    [0.0, 0.2775]
-    """
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
-    middle = share + z2 / (2 * count)
-    spread = np.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2)))
-    return np.maximum((middle - spread) / (1 + z2 / count), 0.0), np.minimum((middle + spread) / (1 + z2 / count), 1.0)
-
-
-def _rates(facts: WeekFacts) -> list[Block]:
-    """By the week in which symbols were scored."""
-    scores, outcomes = facts.scores, facts.outcomes[facts.outcomes["bad_week"].notna()]
-    scored, came = _mondays(scores["date"]), _mondays(outcomes["scored"])
-    weeks = sorted({*_mondays(np.array(facts.quarter, dtype="datetime64[D]"))} | {*came})
-    approval: list[float] = []
-    bad: dict[str, list[float]] = {"approve": [], "hold": []}
-    rows: list[list[Cell]] = []
-    for week in weeks:
-        decided = (scores["decision"][scored == week] == "approve").to_numpy()
-        approval.append(100 * decided.mean() if len(decided) else np.nan)
-        cells = []
-        for decision, rates in bad.items():
-            ended = outcomes["bad_week"][(came == week) & (outcomes["decision"] == decision).to_numpy()].to_numpy()
-            rates.append(100 * ended.mean() if len(ended) else np.nan)
-            cells += [f"{int(ended.sum())} of {len(ended)}" if len(ended) else "–"]
-        rows.append([week, str(len(decided) or "–"), f"{decided.mean():.0%}" if len(decided) else "–", *cells])
-    validation = facts.standing.evaluation
-    level = {name: 100 * _float(validation[name]) for name in ("approval_rate", "bad_rate_approved", "bad_rate_held")}
-    labels = [f"{date.fromisoformat(week).day} {date.fromisoformat(week):%b}" for week in weeks]
-    figures = [
-        Figure(
-            rates_plot(
-                "approval", labels, [("blue", "o", np.array(approval), level["approval_rate"])], "% of scores approved"
-            ),
-            "Approval rate",
-        ),
-        Figure(
-            rates_plot(
-                "bad",
-                labels,
-                [
-                    ("blue", "o", np.array(bad["approve"]), level["bad_rate_approved"]),
-                    ("orange", "s", np.array(bad["hold"]), level["bad_rate_held"]),
-                ],
-                "% of weeks bad",
-            ),
-            "Bad rate of matured outcomes",
-        ),
-    ]
-    key = [
-        ("line", "approved (circles)"),
-        ("held", "held (squares)"),
-        ("other", "dotted, in the same colour: in the model's validation"),
-    ]
-    said = (
-        f"In validation {level['approval_rate']:.1f}% were approved; bad weeks were {level['bad_rate_approved']:.1f}% "
-        f"of the approved and {level['bad_rate_held']:.1f}% of the held. A week is that in which symbols were scored; "
-        "the table has the counts, since a rate of few outcomes says little."
-    )
-    return [
-        Words([said]),
-        Figures(figures, key),
-        Table(("week of", "scores", "approved", "bad of approved", "bad of held"), rows, "lrrrr"),
-    ]
-
-
-def _mondays(days: Any) -> np.ndarray:
-    """The Monday of each day's week, as text."""
-    found = np.asarray(days).astype("datetime64[D]")
-    # 1970-01-01 was a Thursday.
-    return (found - (found.astype(int) + 3) % 7).astype(str)
-
-
 def _standing(facts: WeekFacts) -> list[Block]:
     s = facts.standing
     word = (
@@ -482,22 +337,11 @@ def _standing(facts: WeekFacts) -> list[Block]:
         f"{len(s.training['symbols'])} symbols. Its walk-forward validation, {s.evaluation['first']} to "
         f"{s.evaluation['last']}, beside the baseline; above zero the model leads:",
     ]
-    rows = [
-        [
-            name,
-            *(_number(_float(m[key])) for key in ("model", "baseline", "naive")),
-            # Of a loss, the share of the baseline's; else in the measure's own unit.
-            (
-                "{:+.1%} [{:+.1%}, {:+.1%}]" if name in ("qlike", "volatility_mae") else "{:+.4f} [{:+.4f}, {:+.4f}]"
-            ).format(*(_float(m[key]) for key in ("lead", "lead_low", "lead_high"))),
-        ]
-        for name, m in s.evaluation["table"].items()
-    ]
     newest = facts.metrics[facts.metrics["date"] == facts.metrics["date"].max()]
     now = newest[newest["measure"].isin(["qlike", "volatility_mae", "brier", "auc"])]
     return [
         Words(said),
-        Table(("measure", "model", "baseline", "naive", "lead [95 % interval]"), rows, "lrrrl"),
+        validation_table(s.evaluation),
         Words(["On the outcomes that matured since:"]),
         Words([f"{sentence}." for sentence in now["sentence"]], bullets=True),
     ]
@@ -596,11 +440,6 @@ def _foot(facts: WeekFacts) -> list[str]:
     ]
 
 
-def _status(status: str) -> Light:
-    lights: dict[str, LightStatus] = {"pass": "ok", "fail": "fail", "insufficient": "unknown"}
-    return Light(lights[status], status)
-
-
 def _more(count: int) -> list[Block]:
     return [Words([f"and {count - _ROWS} more."])] if count > _ROWS else []
 
@@ -611,12 +450,3 @@ def _spark(values: np.ndarray) -> str:
     low, span = (known.min(), np.ptp(known)) if len(known) else (0.0, 0.0)
     parts = [part[~np.isnan(part)] for part in np.array_split(values, min(_POINTS, len(values)))]
     return "".join("▁▂▃▄▅▆▇█"[round(7 * (p.mean() - low) / span) if span else 0] if len(p) else "·" for p in parts)
-
-
-def _number(value: float) -> str:
-    """Four digits; a dash for what is not known."""
-    return "–" if math.isnan(value) else f"{value:.4g}"
-
-
-def _float(value: float | None) -> float:
-    return math.nan if value is None else value

@@ -21,6 +21,8 @@ class Made:
     numbers: Numbers = field(default_factory=dict)
     preview: str = ""
     """Markdown for a person who looks at the artifact in Dagster."""
+    page: str = ""
+    """Where the same lies as a page for a browser."""
 
 
 def again(asset: str, session: str) -> str:

@@ -1,30 +1,43 @@
-"""Steps of the group ``reports``: the report, and whether a session is complete."""
+"""Steps of the group ``reports``: the report as text and page, and whether a session is complete."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from countersign import checks
 from countersign.errors import ArtifactError, QualityError
 from countersign.model.targets import HORIZON
+from countersign.pages.daily import DayFacts, daily_page
+from countersign.pages.page import page_html
 from countersign.project import Project
 from countersign.report import Matured, ReportFacts, report_text
 from countersign.steps.gate import gate_state, standing
 from countersign.steps.made import Made, Numbers, again
 from countersign.steps.monitoring import outcome_inputs
 from countersign.steps.prices import symbols_before
+from countersign.steps.quarter import QuarterReader, is_measured, quarter_sessions
 from countersign.steps.scoring import bars_digest
 from countersign.steps.service import in_service
+from countersign.storage.codec import combined_digest
 from countersign.tables import DRIFT, FEATURE_TABLE, METRICS, OUTCOMES, PRICES_CLEAN, PRICES_REJECTED, SCORES
 from countersign.thresholds import load_thresholds
 
+_QUARTER: Final = "quarter"
+"""The input of a page that the text does not have. What it digests, each session of the quarter answers for itself."""
+
 
 def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
-    """``report``: the plain text that a person reads in the morning."""
+    """``report``: what a person reads in the morning, as plain text, and as a page that shows the quarter, too.
+
+    The page comes first, so that a session which has a text has a page.
+    """
     store, calendar = project.store, project.calendar
     service = in_service(project)
     stands = standing(gate_state(project))
+    thresholds, digest = load_thresholds(project.home)
+    reader = QuarterReader(store)
     for session in sessions:
         scores = store.read_table("scores", session, SCORES)
         checks.require(
@@ -37,39 +50,56 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         drift = store.read_table("drift", session, DRIFT).frame
         words = read_commentary(project, session)
         before = symbols_before(project, session)
-        text = report_text(
-            ReportFacts(
-                session=session,
-                calendar=calendar.code,
-                horizon_end=calendar.after(session, HORIZON),
-                source=project.source.uri,
-                clean=clean.frame,
-                rejected=rejected.frame,
-                missing=None if before is None else sorted(set(before) - set(clean.frame["symbol"])),
-                scores=scores.frame,
-                matured=None if outcomes.empty else Matured(str(outcomes["scored"].iloc[0].date()), outcomes),
-                metrics=metrics,
-                drift=drift,
-                model_sha256=scores.stored.inputs["model"],
-                champion_sha256=service.champion.model,
-                standing=stands.sentence,
-                gate_needs=stands.needs,
-                gate_news=stands.news,
-                training=service.document["training"],
-                evaluation=service.document["evaluation"],
-                cutoff=service.model.cutoff,
-                stale=_stale(project, session),
-                commentary=words,
+        facts = ReportFacts(
+            session=session,
+            calendar=calendar.code,
+            horizon_end=calendar.after(session, HORIZON),
+            source=project.source.uri,
+            clean=clean.frame,
+            rejected=rejected.frame,
+            missing=None if before is None else sorted(set(before) - set(clean.frame["symbol"])),
+            scores=scores.frame,
+            matured=None if outcomes.empty else Matured(str(outcomes["scored"].iloc[0].date()), outcomes),
+            metrics=metrics,
+            drift=drift,
+            model_sha256=scores.stored.inputs["model"],
+            champion_sha256=service.champion.model,
+            standing=stands.sentence,
+            gate_needs=stands.needs,
+            gate_news=stands.news,
+            training=service.document["training"],
+            evaluation=service.document["evaluation"],
+            cutoff=service.model.cutoff,
+            stale=_stale(project, session),
+            commentary=words,
+        )
+        text = report_text(facts)
+        verdict = checks.report_complete(text, scores.frame["symbol"])
+        due = quarter_sessions(project, session)
+        quarter = reader.read([day for day in due if is_measured(store, day)])
+        page = daily_page(
+            DayFacts(
+                report=facts,
+                quarter=tuple(due),
+                metrics=quarter.frames["metrics"],
+                drift=quarter.frames["drift"],
+                scores=quarter.frames["scores"],
+                outcomes=quarter.frames["outcomes"],
+                rejected=quarter.frames["prices_rejected"],
+                thresholds=thresholds,
+                thresholds_sha256=digest,
             )
         )
-        verdict = checks.report_complete(text, scores.frame["symbol"])
-        stored = store.write_text("report", session, text, _inputs(project, session, service.champion.model, words))
+        inputs = _inputs(project, session, service.champion.model, words)
+        looked_back = combined_digest(list(quarter.digests.values()))
+        shown = store.write_text("report", session, page_html(page), {**inputs, _QUARTER: looked_back}, "html")
+        stored = store.write_text("report", session, text, inputs)
         numbers: Numbers = {
             "lines": stored.rows,
             "commentary": "none" if words is None else str(project.commentary(session)),
             "matured_rows": len(outcomes),
         }
-        yield Made(session, stored, (verdict,), numbers, f"```text\n{text}```")
+        yield Made(session, stored, (verdict,), numbers, f"```text\n{text}```", shown.location)
 
 
 def read_commentary(project: Project, session: str) -> str | None:
@@ -123,9 +153,12 @@ def session_is_done(project: Project, session: str) -> bool:
     try:
         stale = _stale(project, session)
         _, report = project.store.read_text("report", session)
+        _, page = project.store.read_text("report", session, "html")
         words = read_commentary(project, session)
         # Another model in service does not make a session undone: its scores were said by the one of that day.
         found = _inputs(project, session, report.inputs["model"], words)
     except (ArtifactError, QualityError):
         return False
-    return stale is None and {name: digest[:16] for name, digest in found.items()} == dict(report.inputs)
+    short = {name: digest[:16] for name, digest in found.items()}
+    shown = {name: digest for name, digest in page.inputs.items() if name != _QUARTER}
+    return stale is None and short == dict(report.inputs) == shown

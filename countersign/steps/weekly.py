@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
-
-import pandas as pd
 
 from countersign.checks import CheckResult
 from countersign.errors import ArtifactError, SessionError
@@ -17,29 +14,22 @@ from countersign.model.registry import read_model
 from countersign.monitoring.alerts import ALERT_EVENTS, Alert, alerts
 from countersign.monitoring.replay import replay_text
 from countersign.pages.page import WIDTH, page_html, page_text
-from countersign.pages.weekly import QUARTER, THEIR_WORDS, Standing, WeekFacts, weekly_page
+from countersign.pages.weekly import THEIR_WORDS, Standing, WeekFacts, weekly_page
 from countersign.project import Project
 from countersign.report import needs_a_person
 from countersign.steps.made import Made, Numbers
 from countersign.steps.metrics import MEASURES
+from countersign.steps.quarter import QuarterReader, is_measured, quarter_sessions
 from countersign.steps.replay import replay_source
 from countersign.steps.reports import read_commentary
-from countersign.storage.codec import combined_digest
-from countersign.tables import DRIFT, METRICS, OUTCOMES, PRICES_REJECTED, SCORES, Column
 from countersign.thresholds import Thresholds, load_thresholds, reviews_due
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from countersign.storage.journal import Journal
 
 ASSET = "weekly_review"
-
-_TABLES: dict[str, tuple[Column, ...]] = {
-    "metrics": METRICS,
-    "drift": DRIFT,
-    "scores": SCORES,
-    "outcomes": OUTCOMES,
-    "prices_rejected": PRICES_REJECTED,
-}
 
 
 def iso_week(monday: str) -> str:
@@ -140,51 +130,20 @@ def review_complete(text: str, words: str | None) -> CheckResult:
     )
 
 
-@dataclass
-class _Quarter:
-    """The tables of the sessions that are in the store, one below the other, and the digest of each."""
-
-    present: list[str]
-    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
-    judged_by: dict[str, str] = field(default_factory=dict)
-    models: dict[str, str] = field(default_factory=dict)
-
-
-def _read(project: Project, sessions: Sequence[str]) -> _Quarter:
-    store = project.store
-    quarter = _Quarter([s for s in sessions if store.has("report", s, "txt") and all(store.has(n, s) for n in _TABLES)])
-    for name, columns in _TABLES.items():
-        tables = [store.read_table(name, session, columns) for session in quarter.present]
-        frames = [table.frame.assign(session=s) for s, table in zip(quarter.present, tables, strict=True)]
-        quarter.frames[name] = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-        quarter.digests[name] = combined_digest([table.stored.sha256 for table in tables])
-        for session, table in zip(quarter.present, tables, strict=True):
-            if name == "metrics":
-                quarter.judged_by[session] = table.stored.inputs["thresholds"]
-            if name == "scores":
-                quarter.models[session] = table.stored.inputs["model"]
-    return quarter
-
-
 def _facts(
     project: Project, week: str, monday: str, sessions: list[str], now: datetime
 ) -> tuple[WeekFacts, dict[str, str]]:
     """All that the review is made from, and the digest of each part."""
     thresholds, digest = load_thresholds(project.home)
-    due = [
-        s
-        for s in project.calendar.lookback(sessions[-1], QUARTER)
-        if s >= project.first_session and s not in project.missing_sessions
-    ]
-    quarter = _read(project, due)
-    missing = tuple(s for s in sessions if s not in quarter.present)
+    due = quarter_sessions(project, sessions[-1])
+    present = [s for s in due if project.store.has("report", s, "txt") and is_measured(project.store, s)]
+    missing = tuple(s for s in sessions if s not in present)
     if len(missing) == len(sessions):
         raise ArtifactError(
             f"expected at least one session of {monday} ({week}) in the store, whole with its report; found none of "
             f"{', '.join(sessions)}. Run them: make run FROM={sessions[0]} TO={sessions[-1]}"
         )
-    last = quarter.present[-1]
+    quarter, last = QuarterReader(project.store).read(present), present[-1]
     report, stored = project.store.read_text("report", last)
     words = read_commentary(project, week)
     standing, waiting = _standing(project, last, quarter.models[last])

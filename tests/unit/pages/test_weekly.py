@@ -16,7 +16,8 @@ import pytest
 from countersign.monitoring.alerts import Alert
 from countersign.monitoring.replay import Alarms, MeasureReplay, Replay, Varied
 from countersign.pages.page import Figures, Page, Section, Table, page_html, page_text
-from countersign.pages.weekly import QUARTER, Standing, WeekFacts, suggestions, weekly_page, wilson_interval
+from countersign.pages.quarter import QUARTER, wilson_interval
+from countersign.pages.weekly import Standing, WeekFacts, suggestions, weekly_page
 from countersign.steps.metrics import MEASURES
 from countersign.tables import OUTCOMES, PRICES_REJECTED, conform
 from countersign.thresholds import Thresholds, load_thresholds
