@@ -53,6 +53,9 @@ _ROWS: Final = 40
 _LANES: Final = 16
 """Symbols whose course is drawn, the riskiest first: so many fill a screen."""
 
+_FIRST: Final = 6
+"""Of these, so many in the key figure: it becomes part of each of Dagster's records."""
+
 _DRAWN: Final[Mapping[str, tuple[str, ...]]] = {
     "data": ("rejected_share", "null_share", "symbols"),
     "model": ("qlike_rise", "volatility_mae_rise"),
@@ -107,6 +110,11 @@ def daily_page(facts: DayFacts) -> Page:
     )
 
 
+def key_figure(facts: DayFacts) -> Figure:
+    """The one figure to see first: the riskiest symbols, what was said of them, and which weeks were bad."""
+    return _probability(facts, _riskiest(facts.report.scores)["symbol"].tolist()[:_FIRST])
+
+
 def _light(facts: DayFacts, layer: str) -> tuple[Light, str]:
     """Failed where one measure did, ok where all passed; nothing measured is not ok."""
     table = facts.report.drift if layer == "drift" else _of(facts.report.metrics, layer)
@@ -125,7 +133,6 @@ def _light(facts: DayFacts, layer: str) -> tuple[Light, str]:
 def _scores(facts: DayFacts) -> list[Block]:
     report = facts.report
     table = _riskiest(report.scores)
-    shown = table["symbol"].tolist()[:_LANES]
     before = facts.scores[facts.scores["date"] < np.datetime64(report.session)]
     before = before[before["date"] == before["date"].max()].set_index("symbol")["bad_week_probability"]
     rows: list[Sequence[Cell]] = [
@@ -133,7 +140,7 @@ def _scores(facts: DayFacts) -> list[Block]:
             row["symbol"],
             row["decision"],
             f"{row['bad_week_probability']:.1%}",
-            _percent(before.get(row["symbol"], math.nan), 1),
+            _percent(before.get(row["symbol"], math.nan), 1, "–"),
             f"{row['volatility_forecast']:.2%}",
             f"{row['baseline_volatility']:.2%}",
             row["volatility_by"],
@@ -156,36 +163,23 @@ def _scores(facts: DayFacts) -> list[Block]:
     held = f"Held from a bad-week probability of {report.cutoff:.0%}."
     if len(table) > _LANES:
         held += f" Drawn are the {_LANES} riskiest of {len(table)} symbols."
-    return [*blocks, Words([held]), *_lanes(facts, shown)]
+    return [Words([held]), *_lanes(facts, table["symbol"].tolist()[:_LANES]), *blocks]
 
 
 def _lanes(facts: DayFacts, symbols: list[str]) -> list[Block]:
     """What was said of ``symbols`` over the quarter, and what came of it, at the session that was scored."""
-
-    def course(table: pd.DataFrame, day: str, column: str) -> np.ndarray:
-        found = table[table["symbol"].isin(symbols)].pivot(index=day, columns="symbol", values=column)
-        return found.reindex(index=np.array(facts.quarter, dtype="datetime64[s]"), columns=symbols).to_numpy(float)
-
-    probability = 100 * course(facts.scores, "date", "bad_week_probability")
-    forecast = 100 * course(facts.scores, "date", "volatility_forecast")
-    came = 100 * course(facts.outcomes, "scored", "came_volatility")
-    bad = course(facts.outcomes, "scored", "bad_week") == 1
-    cutoff = 100 * facts.report.cutoff
-    likely = min(100.0, 10.0 * math.ceil(np.nanmax([*probability.ravel(), 2 * cutoff]) / 10))
-    volatile = float(math.ceil(np.nanmax([*forecast.ravel(), *came.ravel(), 1.0])))
-    nothing = np.full(len(facts.quarter), np.nan)
-    probabilities = [Lane(s, probability[:, i], nothing, bad[:, i]) for i, s in enumerate(symbols)]
-    volatilities = [Lane(s, forecast[:, i], came[:, i], nothing == 0) for i, s in enumerate(symbols)]
+    forecast = 100 * _course(facts, facts.scores, "date", "volatility_forecast", symbols)
+    came = 100 * _course(facts, facts.outcomes, "scored", "came_volatility", symbols)
+    top = float(math.ceil(np.nanmax([*forecast.ravel(), *came.ravel(), 1.0])))
+    none = np.full(len(facts.quarter), False)
+    lanes = [Lane(symbol, forecast[:, i], came[:, i], none) for i, symbol in enumerate(symbols)]
+    volatility = lanes_plot("Volatility by symbol", facts.quarter, lanes, top, math.nan)
     figures = [
+        _probability(facts, symbols),
         Figure(
-            lanes_plot("probability", "Bad-week probability by symbol", facts.quarter, probabilities, likely, cutoff),
-            "Bad-week probability (%)",
-            f"Each lane is 0 to {likely:g} %. Above the dashed line ({cutoff:g} %) a symbol is held.",
-        ),
-        Figure(
-            lanes_plot("volatility", "Volatility by symbol", facts.quarter, volatilities, volatile, math.nan),
+            volatility,
             "Volatility a day (%)",
-            f"Each lane is 0 to {volatile:g} %. What came ends 5 sessions before today: later weeks are not over.",
+            f"Each lane is 0 to {top:g} %. What came ends 5 sessions before today: later weeks are not over.",
         ),
     ]
     key = [
@@ -195,6 +189,28 @@ def _lanes(facts: DayFacts, symbols: list[str]) -> list[Block]:
         ("came", "volatility that came"),
     ]
     return [Figures(figures, key)]
+
+
+def _probability(facts: DayFacts, symbols: list[str]) -> Figure:
+    said = 100 * _course(facts, facts.scores, "date", "bad_week_probability", symbols)
+    bad = _course(facts, facts.outcomes, "scored", "bad_week", symbols) == 1
+    cutoff = 100 * facts.report.cutoff
+    top = min(100.0, 10.0 * math.ceil(np.nanmax([*said.ravel(), 2 * cutoff]) / 10))
+    nothing = np.full(len(facts.quarter), np.nan)
+    lanes = [Lane(symbol, said[:, i], nothing, bad[:, i]) for i, symbol in enumerate(symbols)]
+    return Figure(
+        lanes_plot("Bad-week probability by symbol", facts.quarter, lanes, top, cutoff),
+        "Bad-week probability (%)",
+        f"Each lane is 0 to {top:g} %. Above the dashed line ({cutoff:g} %) a symbol is held; a stroke below: "
+        "that week was bad.",
+    )
+
+
+def _course(facts: DayFacts, table: pd.DataFrame, day: str, column: str, symbols: list[str]) -> np.ndarray:
+    """A column as a matrix (sessions of the quarter, symbols), NaN where there is no row."""
+    found = table[table["symbol"].isin(symbols)].pivot(index=day, columns="symbol", values=column)
+    days = np.array(facts.quarter, dtype="datetime64[s]")
+    return found.reindex(index=days, columns=symbols).to_numpy(dtype=float)
 
 
 def _matured(facts: DayFacts) -> list[Block]:
@@ -213,7 +229,7 @@ def _matured(facts: DayFacts) -> list[Block]:
                 f"{row['bad_week_probability']:.1%}",
                 {1.0: "bad", 0.0: "fine"}.get(row["bad_week"], "unknown"),
                 f"{row['volatility_forecast']:.2%}",
-                _percent(row["came_volatility"], 2),
+                _percent(row["came_volatility"], 2, "unknown"),
             ]
             for row in table.head(_ROWS).to_dict(orient="records")
         ]
@@ -231,6 +247,7 @@ def _matured(facts: DayFacts) -> list[Block]:
         *blocks,
         Words([f"Of the quarter's matured scores, {' and '.join(said)}."]),
         *rates_blocks(facts.scores, facts.outcomes, facts.quarter, report.evaluation),
+        *_courses(facts, "business"),
     ]
 
 
@@ -246,7 +263,7 @@ def _drift(facts: DayFacts) -> list[Block]:
         table["psi"].to_numpy(dtype=float),
         by_subject["min"].to_numpy(dtype=float),
         by_subject["max"].to_numpy(dtype=float),
-        (table["status"] == "fail").to_numpy(),
+        table["status"].tolist(),
         limit,
     )
     over = int((table["psi"] > limit).sum())
@@ -255,7 +272,8 @@ def _drift(facts: DayFacts) -> list[Block]:
         "no drift, slow features pass it in most quarters: effect, significance and persistence must come together."
     )
     key = [
-        ("dot", "today"),
+        ("dot", "today, as in training"),
+        ("ring", "today, too little evidence to judge"),
         ("cross", "today, drifted"),
         ("range", "from the least to the largest of the quarter"),
         ("limit", "threshold"),
@@ -273,7 +291,7 @@ def _data(facts: DayFacts) -> list[Block]:
             [str(row["row"]), str(row["symbol"]), row["rule"], row["reason"]]
             for row in today.head(_ROWS).to_dict(orient="records")
         ]
-        blocks += [Table(("row", "symbol", "rule", "reason"), rows, "rlll", "Rejected today."), *_more(len(today))]
+        blocks += [Table(("row", "symbol", "rule", "reason"), rows, "rllw", "Rejected today."), *_more(len(today))]
     return [*blocks, *_courses(facts, "data")]
 
 
@@ -320,8 +338,8 @@ def _measures(facts: DayFacts) -> list[Block]:
         for row in drift.to_dict(orient="records")
     ]
     rows.sort(key=lambda found: ("fail", "insufficient", "pass").index(found[0]))
-    table = Table(("measure", "status", "value", "limit", "layer", "in words"), [row for _, row in rows], "llrrll")
-    return [*_courses(facts, "system"), *_courses(facts, "business"), table]
+    table = Table(("measure", "status", "value", "limit", "layer", "in words"), [row for _, row in rows], "llrrlw")
+    return [*_courses(facts, "system"), table]
 
 
 def _commentary(report: ReportFacts) -> list[Block]:
@@ -348,8 +366,8 @@ def _riskiest(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["bad_week_probability", "symbol"], ascending=[False, True])
 
 
-def _percent(value: float, digits: int) -> str:
-    return "unknown" if math.isnan(value) else f"{value:.{digits}%}"
+def _percent(value: float, digits: int, none: str) -> str:
+    return none if math.isnan(value) else f"{value:.{digits}%}"
 
 
 def _more(count: int) -> list[Block]:

@@ -8,6 +8,7 @@ A page needs no network: no script, no font, no image from elsewhere. Everything
 
 from __future__ import annotations
 
+import base64
 import functools
 import re
 import textwrap
@@ -58,7 +59,7 @@ class Verbatim:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells. ``align`` has a letter a column, ``l`` or ``r``; in text the last column wraps."""
+    """Rows of cells. ``align`` has a letter a column: ``l``, ``r``, ``w`` for sentences. In text the last one wraps."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -113,6 +114,15 @@ class Page:
 def page_html(page: Page) -> str:
     """The page as one HTML file; the same page makes the same text."""
     return str(_template().render(page=page, css=_CSS))
+
+
+def figure_image(figure: Figure) -> str:
+    """A figure as a Markdown image that holds all of itself, in the colours of the light page."""
+    colours = dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]+)", _CSS.partition("@media")[0]))
+    svg = re.sub(r"var\(--([a-z0-9]+)\)", lambda found: colours[found[1]], figure.svg)
+    ground = f'<svg xmlns="http://www.w3.org/2000/svg" width="540" style="background: {colours["ground"]}; font-family: sans-serif" '
+    data = base64.b64encode(svg.replace("<svg ", ground, 1).encode()).decode()
+    return f"![{figure.title}](data:image/svg+xml;base64,{data})"
 
 
 def page_text(page: Page) -> str:
@@ -344,7 +354,7 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .key .h3 { background: var(--h3); } .key .h4 { background: var(--h4); }
 .key .mark { height: .5em; width: .5em; border-radius: 50%; background: var(--mark); }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--ground); }
-td.l { min-width: 4.6em; }
+td.l { min-width: 4.6em; } td.w { min-width: 17rem; }
 @media (max-width: 640px) { body { padding: 12px; } table { font-size: .76rem; } .r { white-space: normal; }
   th, td { padding-right: .4rem; } td.l { min-width: 0; } td .light { white-space: normal; } }
 @media print { nav { display: none; } figure, tr { break-inside: avoid; } }

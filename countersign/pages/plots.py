@@ -1,31 +1,30 @@
-"""Plots: figures as inline SVG, drawn by matplotlib.
+"""Plots: the figures of pages, as inline SVG.
 
-Belongs here: axes, marks, colours. Does not belong here: numbers, which arrive ready; captions and keys, which pages
-have.
+Belongs here: which marks show what. Does not belong here: numbers, which arrive ready; captions and keys, which pages
+have; axes (``svg``).
 
-Colours are the page's (``page``), so that one drawing is legible on light and on dark ground; text stays text. The
-same arguments make the same bytes.
+Colours are the page's (``page``), so that one drawing is legible on light and on dark ground. The same arguments make
+the same bytes.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from countersign.pages.svg import Plot, Shape, Tick, runs, text_width, ticks
 
-_TEXT: Final = 11.0
-"""A figure of 5 inches is 360 units wide: shown 360 px wide, its text is of so many pixels."""
+_WIDTH: Final = 360.0
+"""Units of a figure: shown so many pixels wide on a phone, and somewhat wider elsewhere."""
 
 _TICKS: Final = 5
+
+_DATE: Final = 56.0
+"""Units that a date takes with the space around it."""
 
 _LANE: Final = 0.78
 """Share of a lane's height that its axis takes; the rest keeps it from the next."""
@@ -34,21 +33,10 @@ _NAME: Final = 12
 """Characters of a symbol that a lane has room for."""
 
 _LEAST_PSI: Final = 0.005
-"""Where the axis of PSI begins: a tenth of the smallest threshold that anyone uses, and less, look alike."""
+"""Where the axis of PSI begins: what lies below is far from any threshold."""
 
-_COLOURS: Final = {
-    "ink": "#010203",
-    "soft": "#010204",
-    "line": "#010205",
-    "week": "#010206",
-    "blue": "#010207",
-    "orange": "#010208",
-    "vermillion": "#010209",
-    "ground": "#01020a",
-    "mark": "#01020b",
-    **{f"h{step}": f"#01030{step}" for step in range(5)},
-}
-"""What stands for a colour of the style sheet while matplotlib draws."""
+_DASHED: Final = "6 3"
+_DOTTED: Final = "1.5 2.5"
 
 
 @dataclass(frozen=True)
@@ -65,74 +53,59 @@ class Course:
 
 def course_plot(name: str, course: Course, week: Sequence[str], unit: str, scale: float) -> str:
     """The course of a measure, its threshold and what it is compared with; the sessions of ``week`` are shaded."""
-
-    def draw(axes: Axes) -> None:
-        x = np.arange(len(course.sessions))
-        _shade(axes, course.sessions, week)
-        series = {"value": course.value, "threshold": course.threshold, "reference": course.reference}
-        value, threshold, reference = (scale * series[key] for key in ("value", "threshold", "reference"))
-        axes.plot(x, reference, color=_COLOURS["soft"], lw=1.3, ls=":")
-        axes.plot(x, threshold, color=_COLOURS["vermillion"], lw=1.6, ls="--")
-        axes.plot(x, value, color=_COLOURS["blue"], lw=1.8)
-        unsure, failed = ~course.judged & ~np.isnan(value), course.failed
-        alone = _alone(value)
-        axes.plot(x[alone], value[alone], "o", color=_COLOURS["blue"], ms=4)
-        axes.plot(x[unsure], value[unsure], "o", mfc=_COLOURS["ground"], mec=_COLOURS["soft"], ms=3.6, mew=1.1)
-        axes.plot(x[failed], value[failed], "D", color=_COLOURS["vermillion"], ms=4.2)
-        _limits(axes, np.concatenate([value, threshold, reference]))
-        _dates(axes, course.sessions)
-        axes.set_ylabel(unit)
-
-    return _svg(f"course-{name}", f"{name} by session, with its threshold", draw, 5.0, 2.15)
+    series = (course.value, course.threshold, course.reference)
+    value, threshold, reference = (scale * values for values in series)
+    low, high = _limits(np.concatenate([value, threshold, reference]))
+    plot = _by_session(
+        f"{name} by session, with its threshold", course.sessions, 155, (low, high), rows=ticks(low, high), unit=unit
+    )
+    x = np.arange(len(course.sessions))
+    places = [place for place, session in enumerate(course.sessions) if session in set(week)]
+    if places:
+        plot.block((places[0] - 0.5, places[-1] + 0.5), (low, high), "week")
+    plot.line(x, reference, "soft", 1.4, _DOTTED)
+    plot.line(x, threshold, "vermillion", 1.6, _DASHED)
+    plot.line(x, value, "blue", 1.8)
+    unsure = ~course.judged & ~np.isnan(value)
+    plot.marks(x[unsure], value[unsure], "circle", "ground", 1.8, "soft")
+    plot.marks(x[course.failed], value[course.failed], "diamond", "vermillion", 2.2)
+    return plot.svg()
 
 
 def heat_map(
     sessions: Sequence[str], subjects: Sequence[str], step: np.ndarray, marked: np.ndarray, width: float
 ) -> str:
     """Subjects (rows) by session (columns): ``step`` 0 … 4, -1 where there is none; ``marked`` cells have a dot."""
-
-    def draw(axes: Axes) -> None:
-        for row in range(len(subjects)):
-            for level in range(5):
-                runs = _runs(step[row] == level)
-                axes.broken_barh(
-                    [(first - 0.5, size) for first, size in runs], (row - 0.46, 0.92), fc=_COLOURS[f"h{level}"]
-                )
-        rows, columns = np.nonzero(marked)
-        size = min(4.0, 29 * width / max(len(sessions), 1))
-        axes.plot(columns, rows, "o", mfc=_COLOURS["mark"], mec=_COLOURS["ground"], ms=size, mew=size / 6)
-        axes.set_xlim(-0.5, max(len(sessions), 1) - 0.5)
-        axes.set_ylim(len(subjects) - 0.5, -0.5)
-        axes.set_yticks(range(len(subjects)), subjects)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False)
-        _dates(axes, sessions)
-
-    height = 0.7 + 0.24 * len(subjects)
-    return _svg(f"psi-{width:g}", "PSI of each subject by session", draw, width, height)
+    names = [(float(row), subject) for row, subject in enumerate(subjects)]
+    edges = (len(subjects) - 0.5, -0.5)
+    height = 34 + 17.0 * len(subjects)
+    plot = _by_session("PSI of each subject by session", sessions, height, edges, rows=names, grid=False, width=width)
+    for row in range(len(subjects)):
+        for level in range(5):
+            for first, size in runs(step[row] == level):
+                plot.block((first - 0.5, first + size - 0.5), (row - 0.46, row + 0.46), f"h{level}")
+    rows, columns = np.nonzero(marked)
+    plot.marks(columns, rows, "circle", "mark", min(2.4, 0.2 * width / max(len(sessions), 1)), "ground")
+    return plot.svg()
 
 
 def calibration_plot(expected: np.ndarray, share: np.ndarray, low: np.ndarray, high: np.ndarray, top: float) -> str:
     """Share of bad weeks against the probability that was said, with intervals; the diagonal is a right model."""
-
-    def draw(axes: Axes) -> None:
-        axes.plot([0, top], [0, top], color=_COLOURS["soft"], lw=1.3, ls=":")
-        axes.errorbar(
-            expected,
-            share,
-            yerr=np.stack([share - low, high - share]),
-            fmt="o",
-            ms=5,
-            lw=1.6,
-            capsize=3,
-            color=_COLOURS["blue"],
-        )
-        axes.set_xlim(0, top)
-        axes.set_ylim(0, top)
-        axes.set_xlabel("bad-week probability that was said (%)")
-        axes.set_ylabel("weeks that were bad (%)")
-
-    return _svg("calibration", "Calibration: said probability and share of bad weeks", draw, 5.0, 3.4)
+    plot = Plot(
+        "Calibration: said probability and share of bad weeks",
+        _WIDTH,
+        245,
+        (0, top),
+        (0, top),
+        rows=ticks(0, top),
+        columns=ticks(0, top),
+        unit="weeks that were bad (%)",
+        label="bad-week probability that was said (%)",
+    )
+    plot.line(np.array([0.0, top]), np.array([0.0, top]), "soft", 1.4, _DOTTED)
+    plot.strokes(expected, low, expected, high, "blue", 1.6)
+    plot.marks(expected, share, "circle", "blue", 3.4)
+    return plot.svg()
 
 
 @dataclass(frozen=True)
@@ -145,136 +118,151 @@ class Lane:
     marked: np.ndarray
 
 
-def lanes_plot(name: str, words: str, sessions: Sequence[str], lanes: Sequence[Lane], top: float, limit: float) -> str:
+def lanes_plot(words: str, sessions: Sequence[str], lanes: Sequence[Lane], top: float, limit: float) -> str:
     """A lane a symbol, each from 0 to ``top`` %, one below the other; its newest value stands at its end."""
-
-    def draw(axes: Axes) -> None:
-        x = np.arange(len(sessions))
-        for row, lane in enumerate(lanes):
-            foot = len(lanes) - 1 - row
-            value, other = (foot + _LANE * series / top for series in (lane.value, lane.other))
-            axes.axhline(foot, color=_COLOURS["line"], lw=0.8)
-            if np.isfinite(limit):
-                axes.axhline(foot + _LANE * limit / top, color=_COLOURS["vermillion"], lw=1.1, ls="--")
-            axes.plot(x, other, color=_COLOURS["orange"], lw=1.5, ls=(0, (2.2, 1.2)))
-            axes.plot(x, value, color=_COLOURS["blue"], lw=1.6)
-            for series, colour in ((value, "blue"), (other, "orange")):
-                alone = _alone(series)
-                axes.plot(x[alone], series[alone], "o", color=_COLOURS[colour], ms=3)
-            strokes = x[lane.marked]
-            axes.vlines(strokes, foot - 0.13, foot - 0.02, color=_COLOURS["ink"], lw=1.4)
-            if len(x) and np.isfinite(value[-1]):
-                axes.text(len(x) - 0.2, value[-1], f"{lane.value[-1]:.1f}", color=_COLOURS["ink"], va="center")
-        axes.set_xlim(-0.5, max(len(sessions), 1) - 0.5)
-        axes.set_ylim(-0.2, len(lanes))
-        axes.set_yticks([len(lanes) - 1 - row + _LANE / 2 for row in range(len(lanes))], list(map(_short, lanes)))
-        axes.grid(visible=False)
-        axes.spines["left"].set_visible(False)
-        _dates(axes, sessions)
-
-    return _svg(name, words, draw, 5.0, 0.5 + max(0.48, min(0.9, 3.2 / max(len(lanes), 1))) * len(lanes))
+    feet = [len(lanes) - 1.0 - row for row in range(len(lanes))]
+    names = [_short(lane.symbol) for lane in lanes]
+    plot = _by_session(
+        words,
+        sessions,
+        30 + max(36.0, min(64.0, 230 / max(len(lanes), 1))) * len(lanes),
+        (-0.2, float(len(lanes))),
+        rows=[(foot + _LANE / 2, name) for foot, name in zip(feet, names, strict=True)],
+        grid=False,
+        right=34,
+    )
+    x = np.arange(len(sessions))
+    for foot, lane in zip(feet, lanes, strict=True):
+        plot.level(foot, "line", 1)
+        if np.isfinite(limit):
+            plot.level(foot + _LANE * limit / top, "vermillion", 1.1, _DASHED)
+        plot.line(x, foot + _LANE * lane.other / top, "orange", 1.6, "4 2")
+        plot.line(x, foot + _LANE * lane.value / top, "blue", 1.7)
+        strokes = x[lane.marked]
+        ends = np.full(len(strokes), foot)
+        plot.strokes(strokes, ends - 0.15, strokes, ends - 0.03, "ink", 1.6)
+        if len(x) and np.isfinite(lane.value[-1]):
+            plot.note(foot + _LANE * lane.value[-1] / top, f"{lane.value[-1]:.1f}")
+    return plot.svg()
 
 
 def psi_plot(
-    subjects: Sequence[str], now: np.ndarray, low: np.ndarray, high: np.ndarray, drifted: np.ndarray, limit: float
+    subjects: Sequence[str],
+    now: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    status: Sequence[str],
+    limit: float,
 ) -> str:
-    """PSI of each subject, a dot, with the range that it had in the quarter, a line, and the threshold."""
-
-    def draw(axes: Axes) -> None:
-        y = np.arange(len(subjects))
-        axes.set_xscale("log")
-        least, lowest, highest = (np.maximum(values, _LEAST_PSI) for values in (now, low, high))
-        axes.axvline(limit, color=_COLOURS["vermillion"], lw=1.6, ls="--")
-        axes.hlines(y, lowest, highest, color=_COLOURS["soft"], lw=1.3)
-        axes.plot(least[~drifted], y[~drifted], "o", color=_COLOURS["blue"], ms=6)
-        axes.plot(least[drifted], y[drifted], "D", color=_COLOURS["vermillion"], ms=6)
-        known = [values[np.isfinite(values)] for values in (least, highest)]
-        axes.set_xlim(_LEAST_PSI, 1.5 * max(1.0, *(float(values.max()) for values in known if len(values))))
-        ticks = [tick for tick in (0.01, 0.1, 1.0, 10.0, 100.0) if tick <= axes.get_xlim()[1]]
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set_xticks([], minor=True)
-        axes.set_yticks(y, subjects)
-        axes.set_ylim(len(subjects) - 0.5, -0.5)
-        axes.set_xlabel("PSI against the training data (log scale)")
-
-    return _svg("psi", "PSI of each subject with its threshold", draw, 5.0, 0.9 + 0.26 * len(subjects))
+    """PSI of each subject, a mark by its ``status``, with the range of the quarter, a line, and the threshold."""
+    now, low, high = (np.maximum(values, _LEAST_PSI) for values in (now, low, high))
+    largest = 1.5 * np.nanmax([1.0, limit, *now, *high])
+    plot = Plot(
+        "PSI of each subject with its threshold",
+        _WIDTH,
+        44 + 18.0 * len(subjects),
+        (_LEAST_PSI, largest),
+        (len(subjects) - 0.5, -0.5),
+        rows=[(float(row), subject) for row, subject in enumerate(subjects)],
+        columns=[(tick, f"{tick:g}") for tick in (0.01, 0.1, 1.0, 10.0, 100.0) if tick <= largest],
+        log=True,
+        label="PSI against the training data (log scale)",
+    )
+    y = np.arange(len(subjects))
+    plot.upright(limit, "vermillion", 1.6, _DASHED)
+    plot.strokes(low, y, high, y, "soft", 1.4)
+    passed, failed, unsure = (np.array(status) == found for found in ("pass", "fail", "insufficient"))
+    plot.marks(now[passed], y[passed], "circle", "blue", 3.6)
+    plot.marks(now[unsure], y[unsure], "circle", "ground", 3.6, "soft")
+    plot.marks(now[failed], y[failed], "diamond", "vermillion", 3.6)
+    return plot.svg()
 
 
 def lead_plot(name: str, sessions: Sequence[str], champion: np.ndarray, baseline: np.ndarray, label: str) -> str:
     """How far ahead of each rival, by session; 0 is level."""
-
-    def draw(axes: Axes) -> None:
-        x = np.arange(len(sessions))
-        axes.axhline(0, color=_COLOURS["line"], lw=1.2)
-        axes.plot(x, baseline, color=_COLOURS["soft"], lw=1.3, ls=":")
-        axes.plot(x, champion, color=_COLOURS["blue"], lw=1.8, marker="o" if len(x) == 1 else "")
-        axes.set_xlim(-0.5, max(len(sessions), 1) - 0.5)
-        _dates(axes, sessions)
-        axes.set_ylabel(label)
-
-    return _svg(f"lead-{name}", f"{name}: how far the candidate is ahead, by session", draw, 5.0, 2.6)
+    low, high = _limits(np.r_[champion, baseline, 0.0])
+    words = f"{name}: how far the candidate is ahead, by session"
+    plot = _by_session(words, sessions, 187, (low, high), rows=ticks(low, high), unit=label)
+    x = np.arange(len(sessions))
+    plot.level(0, "soft", 1)
+    plot.line(x, baseline, "soft", 1.4, _DOTTED)
+    plot.line(x, champion, "blue", 1.8)
+    return plot.svg()
 
 
 def change_plot(names: Sequence[str], before: np.ndarray, after: np.ndarray) -> str:
     """Coefficients (rows) before, a ring, and after, a dot."""
-
-    def draw(axes: Axes) -> None:
-        y = np.arange(len(names))
-        axes.axvline(0, color=_COLOURS["line"], lw=1.2)
-        axes.hlines(y, before, after, color=_COLOURS["soft"], lw=1.3)
-        axes.plot(before, y, "o", mfc=_COLOURS["ground"], mec=_COLOURS["soft"], ms=6, mew=1.4)
-        axes.plot(after, y, "o", color=_COLOURS["blue"], ms=6)
-        axes.set_yticks(y, names)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel("coefficient for one standard deviation")
-
-    return _svg("changes", "Coefficients of champion and candidate", draw, 5.0, 0.9 + 0.26 * len(names))
-
-
-def rates_plot(
-    name: str, weeks: Sequence[str], series: Sequence[tuple[str, str, np.ndarray, float]], label: str
-) -> str:
-    """Rates in percent by week: for each of ``series`` its colour, marker, values and dotted level in validation."""
-
-    def draw(axes: Axes) -> None:
-        x = np.arange(len(weeks))
-        for colour, marker, values, level in series:
-            if np.isfinite(level):
-                axes.axhline(level, color=_COLOURS[colour], lw=1.3, ls=":")
-            axes.plot(x, values, marker=marker, color=_COLOURS[colour], lw=1.8, ms=5)
-        axes.set_ylim(-4, 104)
-        axes.set_xlim(-0.5, max(len(weeks), 1) - 0.5)
-        shown = _spread(len(weeks), _TICKS)
-        axes.set_xticks(shown, [weeks[place] for place in shown])
-        axes.set_ylabel(label)
-
-    return _svg(name, f"{label} by week", draw, 5.0, 3.4)
+    low, high = _limits(np.r_[before, after, 0.0])
+    plot = Plot(
+        "Coefficients of champion and candidate",
+        _WIDTH,
+        48 + 18.0 * len(names),
+        (low, high),
+        (len(names) - 0.5, -0.5),
+        rows=[(float(row), name) for row, name in enumerate(names)],
+        columns=ticks(low, high, 4),
+        label="coefficient for one standard deviation",
+    )
+    y = np.arange(len(names))
+    plot.upright(0, "soft", 1)
+    plot.strokes(before, y, after, y, "soft", 1.4)
+    for values, fill, edge in ((before, "ground", "soft"), (after, "blue", "")):
+        plot.marks(values, y, "circle", fill, 3.6, edge)
+    return plot.svg()
 
 
-def _alone(value: np.ndarray) -> np.ndarray:
-    """Where a known value has none beside it: a line needs two points, and would not show it."""
-    known = ~np.isnan(value)
-    return known & ~(np.r_[False, known[:-1]] | np.r_[known[1:], False])
+def rates_plot(weeks: Sequence[str], series: Sequence[tuple[str, Shape, np.ndarray, float]], label: str) -> str:
+    """Rates in percent by week: for each of ``series`` its colour, mark, values and dotted level in validation."""
+    shown = _spread(len(weeks), _TICKS)
+    plot = Plot(
+        f"{label} by week",
+        _WIDTH,
+        200,
+        _span(len(weeks)),
+        (-4, 104),
+        rows=ticks(0, 100),
+        columns=[(float(place), weeks[place]) for place in shown],
+        unit=label,
+    )
+    x = np.arange(len(weeks))
+    for colour, shape, values, level in series:
+        if np.isfinite(level):
+            plot.level(level, colour, 1.4, _DOTTED)
+        plot.line(x, values, colour, 1.8)
+        plot.marks(x, values, shape, colour, 3)
+    return plot.svg()
 
 
-def _short(lane: Lane) -> str:
-    return lane.symbol if len(lane.symbol) <= _NAME else f"{lane.symbol[: _NAME - 1]}…"
+def _by_session(
+    words: str,
+    sessions: Sequence[str],
+    height: float,
+    y: tuple[float, float],
+    *,
+    rows: Sequence[Tick],
+    width: float = _WIDTH,
+    grid: bool = True,
+    unit: str = "",
+    right: float = 8.0,
+) -> Plot:
+    """Axes with a place for each of ``sessions``, some of them dated."""
+    room = width - right - max((text_width(text) for _, text in rows), default=0.0)
+    shown = _spread(len(sessions), min(_TICKS, int(room / _DATE)))
+    days = [(place, date.fromisoformat(sessions[place])) for place in shown]
+    dated = [(float(place), f"{day.day} {day:%b}") for place, day in days]
+    span = _span(len(sessions))
+    return Plot(words, width, height, span, y, rows=rows, columns=dated, grid=grid, unit=unit, right=right)
 
 
-def _runs(where: np.ndarray) -> list[tuple[int, int]]:
-    """Start and length of each stretch that is true."""
-    edges = np.flatnonzero(np.diff(np.r_[False, where, False]))
-    return [(int(first), int(end - first)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
+def _span(places: int) -> tuple[float, float]:
+    return -0.5, max(places, 1) - 0.5
 
 
-def _shade(axes: Axes, sessions: Sequence[str], week: Sequence[str]) -> None:
-    places = [place for place, session in enumerate(sessions) if session in set(week)]
-    if places:
-        axes.axvspan(places[0] - 0.5, places[-1] + 0.5, color=_COLOURS["week"], lw=0, zorder=0)
-    axes.set_xlim(-0.5, max(len(sessions), 1) - 0.5)
+def _short(symbol: str) -> str:
+    return symbol if len(symbol) <= _NAME else f"{symbol[: _NAME - 1]}…"
 
 
-def _limits(axes: Axes, values: np.ndarray) -> None:
+def _limits(values: np.ndarray) -> tuple[float, float]:
     """Room around what is drawn; from 0 where nothing is below it and the axis would begin near it anyway."""
     known = values[np.isfinite(values)]
     low, high = float(known.min()), float(known.max())
@@ -282,76 +270,10 @@ def _limits(axes: Axes, values: np.ndarray) -> None:
         high = low + (0.2 * abs(low) or 1.0)
     room = 0.08 * (high - low)
     floor = 0.0 if 0 <= low < 0.4 * high else low
-    axes.set_ylim(floor - room, high + room)
-
-
-def _dates(axes: Axes, sessions: Sequence[str]) -> None:
-    shown = _spread(len(sessions), _TICKS)
-    days = [date.fromisoformat(sessions[place]) for place in shown]
-    axes.set_xticks(shown, [f"{day.day} {day:%b}" for day in days])
+    return floor - room, high + room
 
 
 def _spread(count: int, most: int) -> list[int]:
     """At most ``most`` of ``count`` places, evenly, the last one among them."""
     step = -(-count // most)
     return list(range((count - 1) % step, count, step)) if count else []
-
-
-def _svg(name: str, words: str, draw: Callable[[Any], None], width: float, height: float) -> str:
-    """What ``draw`` draws on axes, as SVG without an id, a size or a name space that a page would trip over."""
-    import io
-
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        # A symbol such as $A$ is no formula.
-        "text.parse_math": False,
-        "font.family": "DejaVu Sans",
-        "font.size": _TEXT,
-        "axes.edgecolor": _COLOURS["line"],
-        "axes.labelcolor": _COLOURS["soft"],
-        "axes.labelsize": _TEXT,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.unicode_minus": True,
-        "axes.formatter.useoffset": False,
-        "axes.formatter.limits": (-4, 6),
-        "grid.color": _COLOURS["line"],
-        "grid.linewidth": 0.6,
-        "xtick.major.size": 0,
-        "xtick.major.pad": 7,
-        "ytick.major.size": 0,
-        "xtick.labelcolor": _COLOURS["ink"],
-        "ytick.labelcolor": _COLOURS["ink"],
-    }
-    # From matplotlib's own defaults, so that a person's matplotlibrc changes no page.
-    # A sign that matplotlib's font lacks is drawn by the reader's browser, as text.
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        mpl.rcdefaults()
-        mpl.rcParams.update(settings)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.subplots()
-        draw(axes)
-        sink = io.StringIO()
-        figure.savefig(
-            sink, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-    text = sink.getvalue()
-    drawn = text[text.index("<svg") :]
-    box = re.search(r'viewBox="([^"]+)"', drawn)
-    assert box is not None, name
-    body = drawn[drawn.index(">") + 1 : drawn.rindex("</svg>")]
-    body = re.sub(r"<(metadata|style).*?</\1>|<!--.*?-->", "", body, flags=re.S).replace("xlink:href", "href")
-    body = re.sub(r'<g id="[^"]*"', "<g", body).replace(" font-family: 'DejaVu Sans';", "")
-    for variable, colour in _COLOURS.items():
-        body = body.replace(colour, f"var(--{variable})")
-    body = re.sub(r"\s*\n\s*", "\n", body).strip()
-    return f'<svg role="img" aria-label="{escape(words)}" viewBox="{box[1]}">\n{body}\n</svg>'

@@ -154,17 +154,16 @@ def rates_blocks(
     figures = [
         Figure(
             rates_plot(
-                "approval", labels, [("blue", "o", np.array(approval), level["approval_rate"])], "% of scores approved"
+                labels, [("blue", "circle", np.array(approval), level["approval_rate"])], "% of scores approved"
             ),
             "Approval rate",
         ),
         Figure(
             rates_plot(
-                "bad",
                 labels,
                 [
-                    ("blue", "o", np.array(bad["approve"]), level["bad_rate_approved"]),
-                    ("orange", "s", np.array(bad["hold"]), level["bad_rate_held"]),
+                    ("blue", "circle", np.array(bad["approve"]), level["bad_rate_approved"]),
+                    ("orange", "square", np.array(bad["hold"]), level["bad_rate_held"]),
                 ],
                 "% of weeks bad",
             ),

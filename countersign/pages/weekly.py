@@ -292,7 +292,7 @@ def _psi(facts: WeekFacts) -> list[Block]:
     psi[row, column] = facts.drift["psi"].to_numpy(dtype=float)
     failed[row, column] = (facts.drift["status"] == "fail").to_numpy()
     steps = np.where(np.isnan(psi), -1, np.digitize(psi, [limit * share for share in (0.5, 1, 2, 5)]))
-    maps = [heat_map(facts.quarter, subjects, steps, failed, width) for width in (15.0, 5.0)]
+    maps = [heat_map(facts.quarter, subjects, steps, failed, width) for width in (1080, 360)]
     words = (
         f"PSI against the training data over {facts.thresholds.drift.window_sessions} sessions. Over {limit:g} alone "
         "is no drift: slow features pass that in most quarters (colours are by the threshold of now). A dot says that "

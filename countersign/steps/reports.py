@@ -9,8 +9,8 @@ from typing import Final
 from countersign import checks
 from countersign.errors import ArtifactError, QualityError
 from countersign.model.targets import HORIZON
-from countersign.pages.daily import DayFacts, daily_page
-from countersign.pages.page import page_html
+from countersign.pages.daily import DayFacts, daily_page, key_figure
+from countersign.pages.page import figure_image, page_html
 from countersign.project import Project
 from countersign.report import Matured, ReportFacts, report_text
 from countersign.steps.gate import gate_state, standing
@@ -77,29 +77,30 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         verdict = checks.report_complete(text, scores.frame["symbol"])
         due = quarter_sessions(project, session)
         quarter = reader.read([day for day in due if is_measured(store, day)])
-        page = daily_page(
-            DayFacts(
-                report=facts,
-                quarter=tuple(due),
-                metrics=quarter.frames["metrics"],
-                drift=quarter.frames["drift"],
-                scores=quarter.frames["scores"],
-                outcomes=quarter.frames["outcomes"],
-                rejected=quarter.frames["prices_rejected"],
-                thresholds=thresholds,
-                thresholds_sha256=digest,
-            )
+        day = DayFacts(
+            report=facts,
+            quarter=tuple(due),
+            metrics=quarter.frames["metrics"],
+            drift=quarter.frames["drift"],
+            scores=quarter.frames["scores"],
+            outcomes=quarter.frames["outcomes"],
+            rejected=quarter.frames["prices_rejected"],
+            thresholds=thresholds,
+            thresholds_sha256=digest,
         )
+        page = page_html(daily_page(day))
         inputs = _inputs(project, session, service.champion.model, words)
         looked_back = combined_digest(list(quarter.digests.values()))
-        shown = store.write_text("report", session, page_html(page), {**inputs, _QUARTER: looked_back}, "html")
+        shown = store.write_text("report", session, page, {**inputs, _QUARTER: looked_back}, "html")
         stored = store.write_text("report", session, text, inputs)
         numbers: Numbers = {
             "lines": stored.rows,
             "commentary": "none" if words is None else str(project.commentary(session)),
             "matured_rows": len(outcomes),
         }
-        yield Made(session, stored, (verdict,), numbers, f"```text\n{text}```", shown.location)
+        figure = key_figure(day)
+        preview = f"**{figure.title}.** {figure.caption}\n\n{figure_image(figure)}\n\n```text\n{text}```"
+        yield Made(session, stored, (verdict,), numbers, preview, shown.location)
 
 
 def read_commentary(project: Project, session: str) -> str | None:

@@ -82,7 +82,7 @@ def every_figure() -> list[str]:
         heat_map(SESSIONS, ["a", "b"], np.arange(20).reshape(2, 10) % 5, np.eye(2, 10, dtype=bool), 5.0),
         heat_map(SESSIONS, ["a", "b"], nothing, nothing > 0, 15.0),
         calibration_plot(np.array([10.0]), np.array([20.0]), np.array([5.0]), np.array([60.0]), 70),
-        rates_plot("bad", ["1 Sep"], [("blue", "o", np.array([NAN]), NAN)], "% bad"),
+        rates_plot(["1 Sep"], [("blue", "circle", np.array([NAN]), NAN)], "% bad"),
     ]
 
 
