@@ -120,7 +120,8 @@ def figure_image(figure: Figure) -> str:
     """A figure as a Markdown image that holds all of itself, in the colours of the light page."""
     colours = dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]+)", _CSS.partition("@media")[0]))
     svg = re.sub(r"var\(--([a-z0-9]+)\)", lambda found: colours[found[1]], figure.svg)
-    ground = f'<svg xmlns="http://www.w3.org/2000/svg" width="540" style="background: {colours["ground"]}; font-family: sans-serif" '
+    style = f"background: {colours['ground']}; font-family: sans-serif"
+    ground = f'<svg xmlns="http://www.w3.org/2000/svg" width="540" style="{style}" '
     data = base64.b64encode(svg.replace("<svg ", ground, 1).encode()).decode()
     return f"![{figure.title}](data:image/svg+xml;base64,{data})"
 
