@@ -95,16 +95,19 @@ def calibration_blocks(outcomes: pd.DataFrame, thresholds: BusinessThresholds) -
         return [Words([f"Insufficient evidence: {len(known)} outcomes matured in the quarter, {least} are needed."])]
     said = known["bad_week_probability"].to_numpy(dtype=float)
     bins = calibration_bins(known["bad_week"].to_numpy(dtype=float), said, equal_mass_edges(said, _BINS))
-    expected, share = bins.expected / bins.rows, bins.bad / bins.rows
-    low, high = wilson_interval(share, bins.rows / effect)
+    # Where many have the largest probability, that is the last edge, and the bin beyond it has no row.
+    filled = bins.rows > 0
+    count, bad = bins.rows[filled], bins.bad[filled]
+    expected, share = bins.expected[filled] / count, bad / count
+    low, high = wilson_interval(share, count / effect)
     top = min(100.0, 10 * math.ceil(10 * max(high.max(), expected.max())))
     svg = calibration_plot(100 * expected, 100 * share, 100 * low, 100 * high, top)
     rows = [
         [f"{e:.1%}", f"{s:.1%}", f"{a:.0%} to {b:.0%}", str(int(n)), str(int(k))]
-        for e, s, a, b, n, k in zip(expected, share, low, high, bins.rows, bins.bad, strict=True)
+        for e, s, a, b, n, k in zip(expected, share, low, high, count, bad, strict=True)
     ]
     words = (
-        f"{len(known)} outcomes in {len(bins.rows)} bins of equal mass. The bars are 95 % intervals (Wilson) for a "
+        f"{len(known)} outcomes in {len(count)} bins of equal mass. The bars are 95 % intervals (Wilson) for a "
         f"{effect:g}th of the rows, since symbols move together and weeks overlap (business.design_effect). A model "
         "that is right lies on the diagonal."
     )

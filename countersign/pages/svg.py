@@ -161,8 +161,8 @@ class Plot:
 
 
 def text_width(text: str) -> float:
-    """Units that ``text`` takes at most, whatever font the reader has."""
-    return sum(_TEXT if ord(c) > 0x2E7F else 8.6 if c.isupper() or c in "mw%@" else 6.6 for c in text)
+    """Units that ``text`` takes at most, also in a wide font."""
+    return sum(_TEXT if c in "mMW%@" or ord(c) > 0x2E7F else 9.0 if c.isupper() or c == "w" else 7.0 for c in text)
 
 
 def runs(where: np.ndarray) -> list[tuple[int, int]]:

@@ -131,6 +131,7 @@ def test_a_session_killed_at_any_write_is_whole_and_mended_by_running_it_again(
     assert written == {
         *(f"sessions/2008-09-02/{table}.{form}" for table in ("prices_raw", "prices_clean", "prices_rejected")),
         *(f"sessions/2008-09-02/{table}.{form}" for table in ("features", "scores", "drift", "metrics")),
+        "sessions/2008-09-02/report.html",
         "sessions/2008-09-02/report.txt",
         "predictions/2008-09.jsonl",
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from xml.etree import ElementTree
 
 import dagster as dg
 import orjson
@@ -72,6 +75,19 @@ def test_scores_and_model_carry_their_numbers_as_numbers_that_dagster_plots(fini
     model = finished.last("model")
     numbers = {"auc_model", "auc_baseline", "auc_naive", "qlike_lead_low", "qlike_lead_high", "bad_rate_held"}
     assert all(isinstance(model.metadata[name], dg.FloatMetadataValue) for name in numbers)
+
+
+def test_a_report_leads_to_its_page_and_shows_the_riskiest_symbols_as_an_image(finished: Pipeline) -> None:
+    event = finished.last("report", SESSION)
+    page = finished.home / "artifacts" / "sessions" / SESSION / "report.html"
+    assert event.metadata["page"] == dg.MetadataValue.path(str(page))
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    (image,) = re.findall(r"\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", str(value(event, "preview")))
+    svg = ElementTree.fromstring(base64.b64decode(image))
+    assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+    assert {"AAPL", "GOOG", "IBM", "MSFT"} <= {text.text for text in svg.iter() if text.tag.endswith("text")}
+    # Behind an image tag there is no style sheet that would say what the page's colours are.
+    assert b"var(" not in base64.b64decode(image)
 
 
 def test_every_check_ran_with_its_answer_and_its_numbers(finished: Pipeline) -> None:
@@ -162,7 +178,8 @@ def test_a_range_in_one_run_makes_the_bytes_and_versions_of_single_runs(
             t for t in expected if "input_data_version" in t
         }
         # How the runs went so far differs from run to run.
-        same = set(event.metadata) - {"path", "dagster/uri", "rejected", "source", "run_seconds_p95", "run_failures"}
+        of_runs = {"run_seconds_p95", "run_failures"}
+        same = set(event.metadata) - {"path", "page", "dagster/uri", "rejected", "source", *of_runs}
         assert {k: event.metadata[k] for k in same} == {k: single[key].metadata[k] for k in same}
     assert len({e.tags["dagster/data_version"] for e in ranged.values() if e.tags}) == len(ranged)
 

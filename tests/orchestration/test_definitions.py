@@ -47,7 +47,12 @@ ASSETS = {
     ),
     "sign_off": ("model", "team:risk", {"openssh"}, {"candidate"}),
     "scores": ("scoring", "team:quant", {"json", "numpy"}, {"features", "model"}),
-    "report": ("reports", "team:risk", {"text"}, {"scores", "outcomes", "drift", "metrics", "prices_clean", "model"}),
+    "report": (
+        "reports",
+        "team:risk",
+        {"html", "text"},
+        {"scores", "outcomes", "drift", "metrics", "prices_clean", "model"},
+    ),
     "weekly_review": (
         "reports",
         "team:risk",

@@ -294,9 +294,9 @@ def test_each_cell_of_the_heat_map_has_its_step_and_drift_its_dot(facts: WeekFac
     table.loc[table["psi"] == 2.0, "status"] = "fail"
     page = weekly_page(replace(facts, quarter=days, metrics=readings(days), drift=table))
     (figures,) = [b for b in section(page, "PSI").blocks if isinstance(b, Figures)]
-    cells = re.findall(r'<path d="M ([\d.]+) [^"]*"[^>]*style="fill: var\(--(h\d)\)', figures.figures[0].svg)
+    cells = re.findall(r'<rect x="([\d.]+)" [^>]*style="fill: var\(--(h\d)\)', figures.figures[0].svg)
     assert [step for _, step in sorted(cells, key=lambda cell: float(cell[0]))] == ["h0", "h1", "h2", "h3", "h4"]
-    assert len(re.findall(r"<use [^>]*fill: var\(--mark\)", figures.figures[0].svg)) == 1
+    assert len(re.findall(r"<circle [^>]*fill: var\(--mark\)", figures.figures[0].svg)) == 1
 
 
 def test_rates_are_those_of_the_week_in_which_symbols_were_scored(facts: WeekFacts) -> None:

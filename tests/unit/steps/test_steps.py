@@ -53,7 +53,8 @@ ARTIFACTS = {
     "outcomes",
     "drift",
     "metrics",
-    "report",
+    "report.html",
+    "report.txt",
 }
 
 
@@ -147,7 +148,8 @@ def snapshot(home: Path) -> dict[str, bytes]:
 
 
 def of_session(files: dict[str, bytes], session: str) -> dict[str, bytes]:
-    return {Path(name).stem: data for name, data in files.items() if f"/{session}/" in name}
+    own = {Path(name): data for name, data in files.items() if f"/{session}/" in name}
+    return {path.name if path.stem == "report" else path.stem: data for path, data in own.items()}
 
 
 def test_a_session_run_twice_is_stored_in_the_same_bytes(project: Project, now: datetime) -> None:
@@ -398,6 +400,28 @@ def test_a_symbol_that_disappears_stops_the_session_where_it_is_too_large_a_shar
     assert snapshot(json_project.home) == before
 
 
+def test_a_damaged_table_of_the_quarter_is_refused_by_name_and_the_report_stays(
+    home_after_two: Path,
+) -> None:
+    project = open_project(home_after_two, TODAY)
+    flip(home_after_two, f"sessions/{FIRST}/drift.*")
+    before = snapshot(home_after_two)
+    with pytest.raises(ArtifactError, match=rf"drift of {FIRST} .* --select drift --partition {FIRST}"):
+        list(report_sessions(project, [SECOND]))
+    assert snapshot(home_after_two) == before
+
+
+def test_a_page_says_what_it_is_made_from_beside_the_text_and_names_no_path_of_the_machine(two_run: Path) -> None:
+    store = open_project(two_run, TODAY).store
+    html, page = store.read_text("report", SECOND, "html")
+    _, text = store.read_text("report", SECOND)
+    assert set(page.inputs) - set(text.inputs) == {"quarter"}
+    assert page.inputs["quarter"] != store.read_text("report", FIRST, "html")[1].inputs["quarter"]
+    assert str(two_run) not in html
+    assert f"<title>Session {SECOND}</title>" in html
+    assert html.endswith("</html>")
+
+
 def test_a_symbol_that_disappears_is_reported_where_the_session_goes_on(json_home: Path, now: datetime) -> None:
     configure(json_home, "max_missing_share: 0.2", "max_missing_share: 0.3")
     without(json_home, f"{SESSIONS[1]},IBM,")
@@ -572,10 +596,10 @@ def test_a_session_is_done_once_its_whole_chain_is_there(project: Project, now: 
 def test_a_session_with_an_altered_or_missing_artifact_is_not_done(home_after_two: Path, now: datetime) -> None:
     project = open_project(home_after_two, TODAY)
     for name in ARTIFACTS:
-        (path,) = (home_after_two / "artifacts" / "sessions" / SECOND).glob(f"{name}.*")
+        (path,) = (home_after_two / "artifacts" / "sessions" / SECOND).glob(f"{name}*")
         whole = path.read_bytes()
         assert session_is_done(project, SECOND)
-        flip(home_after_two, f"sessions/{SECOND}/{name}.*")
+        flip(home_after_two, f"sessions/{SECOND}/{name}*")
         assert not session_is_done(project, SECOND), name
         path.unlink()
         assert not session_is_done(project, SECOND), name
