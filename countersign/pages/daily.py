@@ -20,7 +20,6 @@ from countersign.pages.page import (
     Figure,
     Figures,
     Light,
-    LightStatus,
     Page,
     Section,
     Table,
@@ -30,7 +29,9 @@ from countersign.pages.page import (
 from countersign.pages.plots import Lane, lanes_plot, psi_plot
 from countersign.pages.quarter import (
     COURSE_KEY,
+    LAYERS,
     calibration_blocks,
+    layer_light,
     measure_course,
     measure_figure,
     number_text,
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from countersign.thresholds import Thresholds
-
-LAYERS: Final = ("data", "drift", "model", "system", "business")
 
 _ROWS: Final = 40
 """Rows of a table before the rest is counted."""
@@ -116,18 +115,17 @@ def key_figure(facts: DayFacts) -> Figure:
 
 
 def _light(facts: DayFacts, layer: str) -> tuple[Light, str]:
-    """Failed where one measure did, ok where all passed; nothing measured is not ok."""
+    """The layer as this session found it, and what failed by name."""
     table = facts.report.drift if layer == "drift" else _of(facts.report.metrics, layer)
-    passed, failed, unsure = (int((table["status"] == status).sum()) for status in ("pass", "fail", "insufficient"))
-    status: LightStatus = "fail" if failed else "ok" if passed and not unsure else "partly" if passed else "unknown"
+    light, passed, failed, unsure = layer_light(table["status"])
     if table.empty:
-        return Light(status, status), "Nothing was measured."
+        return light, "Nothing was measured."
     what = "distributions as in training" if layer == "drift" else "measures as they should be"
     said = f"{passed} of {len(table)} {what}{f', {unsure} without evidence' * bool(unsure)}."
     if failed:
         name = "subject" if layer == "drift" else "measure"
         said += f" {'Drifted' if layer == 'drift' else 'Failed'}: {', '.join(table[name][table['status'] == 'fail'])}."
-    return Light(status, {"fail": "FAIL"}.get(status, status)), said
+    return light, said
 
 
 def _scores(facts: DayFacts) -> list[Block]:

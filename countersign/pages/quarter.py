@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 QUARTER: Final = 63
 """Sessions that a page looks back at, its own last one among them."""
 
+LAYERS: Final = ("data", "drift", "model", "system", "business")
+"""What has a light, in order."""
+
 UNITS: Final[Mapping[str, tuple[str, float]]] = {
     "staleness_minutes": ("minutes", 1),
     "arrival_minutes": ("minutes", 1),
@@ -203,6 +206,13 @@ def validation_table(evaluation: Mapping[str, Any]) -> Table:
         for name, m in evaluation["table"].items()
     ]
     return Table(("measure", "model", "baseline", "naive", "lead [95 % interval]"), rows, "lrrrl")
+
+
+def layer_light(statuses: pd.Series) -> tuple[Light, int, int, int]:
+    """The light of a layer, and how many measures passed, failed and lack evidence. Without any it is not green."""
+    passed, failed, unsure = (int((statuses == status).sum()) for status in ("pass", "fail", "insufficient"))
+    status: LightStatus = "fail" if failed else "unknown" if not passed else "partly" if unsure else "ok"
+    return Light(status, {"fail": "FAIL"}.get(status, status)), passed, failed, unsure
 
 
 def status_light(status: str) -> Light:

@@ -23,7 +23,6 @@ from countersign.pages.page import (
     Figure,
     Figures,
     Light,
-    LightStatus,
     Page,
     Section,
     Table,
@@ -33,8 +32,10 @@ from countersign.pages.page import (
 from countersign.pages.plots import heat_map
 from countersign.pages.quarter import (
     COURSE_KEY,
+    LAYERS,
     QUARTER,
     calibration_blocks,
+    layer_light,
     measure_course,
     measure_figure,
     number_text,
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
 
 CALM_YEARS: Final = ("2004", "2005", "2006", "2012")
 """Years in which nothing happened on the market that a threshold should have noticed (docs/false-alarms.md)."""
-
-LAYERS: Final = ("data", "drift", "model", "system", "business")
 
 _ROWS: Final = 40
 """Rows of a table before the rest is counted."""
@@ -180,15 +179,14 @@ def _light(facts: WeekFacts, layer: str) -> tuple[Light, str]:
     table = facts.drift if layer == "drift" else facts.metrics[facts.metrics["layer"] == layer]
     week = table[table["date"] >= np.datetime64(facts.sessions[0])]
     last = week[week["date"] == week["date"].max()]["status"]
-    passed, failed, unsure = (int((last == status).sum()) for status in ("pass", "fail", "insufficient"))
-    status: LightStatus = "fail" if failed else "ok" if passed and not unsure else "partly" if passed else "unknown"
+    light, passed, failed, unsure = layer_light(last)
     what = "distributions as in training" if layer == "drift" else "measures as they should be"
     day = str(week["date"].max())[:10] if len(week) else "The week"
     said = f"{day}: {passed} of {len(last)} {what}, {failed} failed, {unsure} without evidence."
     days = week[week["status"] == "fail"]["date"].nunique()
     if days:
         said += f" Something failed in {days} of {week['date'].nunique()} sessions."
-    return Light(status, {"fail": "FAIL"}.get(status, status)), said
+    return light, said
 
 
 def _system_light(facts: WeekFacts) -> tuple[Light, str]:

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from countersign.pages.daily import LAYERS, DayFacts, daily_page, key_figure
+from countersign.pages.daily import DayFacts, daily_page, key_figure
 from countersign.pages.page import Figures, Page, Table, figure_image, page_html, page_text
+from countersign.pages.quarter import LAYERS
 from countersign.report import Matured, ReportFacts, needs_a_person, report_text
 from countersign.tables import DRIFT, METRICS, OUTCOMES, PRICES_REJECTED, SCORES, Column, conform, empty_table
 from countersign.thresholds import Thresholds, load_thresholds
