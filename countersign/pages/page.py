@@ -166,7 +166,7 @@ def _table(table: Table) -> list[str]:
     widths[-1] = min(widths[-1], max(WIDTH - before, _NARROWEST))
     lines = _wrap(f"  {table.caption}", 2, True)
     for number, row in enumerate(cells):
-        last = textwrap.wrap(row[-1], widths[-1]) or [""]
+        last = textwrap.wrap(row[-1], widths[-1], break_on_hyphens=False) or [""]
         shown = [*row[:-1], last[0]]
         text = "  ".join(
             cell.rjust(width) if side == "r" else cell.ljust(width)

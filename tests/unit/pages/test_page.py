@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from countersign.pages.page import (
@@ -104,6 +104,7 @@ SENTENCES = st.lists(WORDS, min_size=1, max_size=30).map(" ".join)
 
 
 @given(sentences=st.lists(SENTENCES, min_size=1, max_size=4), status=st.sampled_from(["ok", "FAIL"]))
+@example(sentences=["0 " * 31 + "BTC-USD"], status="ok")
 def test_the_text_form_never_passes_80_columns_and_loses_no_word(sentences: list[str], status: str) -> None:
     table = Table(("a", "b"), [["x", sentence] for sentence in sentences], "ll")
     written = Page(
