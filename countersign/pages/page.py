@@ -331,7 +331,7 @@ th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-al
 .r { text-align: right; white-space: nowrap; }
 .verbatim { white-space: pre-wrap; font: inherit; background: var(--panel); border-left: 4px solid var(--blue);
   padding: .7rem 1rem; margin: 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 1.1rem 1.4rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(310px, 100%), 1fr)); gap: 1.1rem 1.4rem; }
 .figures.wide { display: block; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: .9rem; }
@@ -355,8 +355,10 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .key .h3 { background: var(--h3); } .key .h4 { background: var(--h4); }
 .key .mark { height: .5em; width: .5em; border-radius: 50%; background: var(--mark); }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--ground); }
-td.l { min-width: 4.6em; } td.w { min-width: 17rem; }
+td.l { min-width: 4.6em; }
 @media (max-width: 640px) { body { padding: 12px; } table { font-size: .76rem; } .r { white-space: normal; }
-  th, td { padding-right: .4rem; } td.l { min-width: 0; } td .light { white-space: normal; } }
+  th, td { padding-right: .4rem; } td.l { min-width: 0; } td .light { white-space: normal; }
+  table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem; padding: .3rem 0;
+  border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; } }
 @media print { nav { display: none; } figure, tr { break-inside: avoid; } }
 """
