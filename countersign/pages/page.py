@@ -358,7 +358,7 @@ th:first-child, td:first-child { position: sticky; left: 0; background: var(--gr
 td.l { min-width: 4.6em; }
 @media (max-width: 640px) { body { padding: 12px; } table { font-size: .76rem; } .r { white-space: normal; }
   th, td { padding-right: .4rem; } td.l { min-width: 0; } td .light { white-space: normal; }
-  table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem; padding: .3rem 0;
-  border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; } }
+  table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem;
+  padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; } }
 @media print { nav { display: none; } figure, tr { break-inside: avoid; } }
 """
