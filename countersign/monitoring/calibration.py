@@ -34,7 +34,12 @@ from countersign.monitoring.windows import Window, known_rows, last, last_status
 REPLICATIONS: Final = 500
 """Draws of all outcomes of a window. The level of its 99 % point is then known to ± 0.4 %."""
 
-MEASURES: Final = ("calibration_error", "ece", "ece_equal_width")
+_SAID: Final = {
+    "calibration_error": "the calibration error",
+    "ece": "the expected calibration error",
+    "ece_equal_width": "the expected calibration error on bins of equal width",
+}
+MEASURES: Final = tuple(_SAID)
 """Debiased L2 on bins of equal mass; expected calibration error on bins of equal mass, and of equal width."""
 
 _SEED: Final = 20190923
@@ -125,20 +130,20 @@ def calibration_readings(rolled: RollingCalibration, *, min_each: float) -> tupl
     rows = int(rolled.rows[-1]) if len(rolled.rows) else 0
     over = f"over the last {rolled.window} matured sessions"
     readings = []
-    for number, measure in enumerate(MEASURES):
+    for number, (measure, said) in enumerate(_SAID.items()):
         value, limit = last(rolled.value[number]), last(rolled.limit[number])
         status = last_status(verdicts[number])
         if not rows:
-            sentence = f"{measure} {over} is not known: {why_unknown(rolled.matured, rolled.window)}"
+            sentence = f"{said} {over} is not known: {why_unknown(rolled.matured, rolled.window)}"
         elif status == "insufficient":
             sentence = (
-                f"{measure} {over} cannot be judged on {rows} scores: bad weeks or fine ones are fewer than "
+                f"{said} {over} cannot be judged on {rows} scores: bad weeks or fine ones are fewer than "
                 f"{min_each:g}, come and expected alike"
             )
         else:
             verdict = "more than" if status == "fail" else "within what"
             sentence = (
-                f"{measure} {over} is {value:.4f} on {rows} scores: {verdict} the {100 * rolled.level:g}% point "
+                f"{said} {over} is {value:.4f} on {rows} scores: {verdict} the {100 * rolled.level:g}% point "
                 f"{limit:.4f} of outcomes drawn from the model's own probabilities"
                 + (" allows" if status == "pass" else "")
             )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -135,6 +135,9 @@ def cause(rise: float, model_rise: float, baseline_rise: float, *, max_rise: flo
     return "neither the model got worse nor the market harder"
 
 
+_SAID: Final = {"qlike": "QLIKE", "volatility_mae": "the mean volatility error"}
+
+
 def error_readings(
     loss: str, rolled: RollingLosses, *, max_rise: float, max_loss_rise: float, in_a_row: int
 ) -> tuple[Reading, Reading]:
@@ -146,7 +149,7 @@ def error_readings(
     rise, model_rise, baseline_rise = last(rolled.rise), last(rolled.model_rise), last(rolled.baseline_rise)
     model, baseline = last(rolled.model), last(rolled.baseline)
     rows = int(rolled.rows[-1]) if len(rolled.rows) else 0
-    over = f"{loss} over the last {rolled.window} matured sessions"
+    over = f"{_SAID.get(loss, loss)} over the last {rolled.window} matured sessions"
     if np.isnan(rise):
         why = f"{over} cannot be compared with validation: {_why_unknown(rolled)}"
         return (
