@@ -8,22 +8,75 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from countersign.gate.state import LONGEST_OPEN
+from countersign.prices.sources.cells import MAX_BARS
+from countersign.prices.sources.shapes import PROFILE_NAMES
 from countersign.settings import Section, read_settings
 
+Adjustment = Literal["raw", "splits", "full", "both"]
+"""What has been done to the prices of a source. ``raw``: as quoted. ``splits``: adjusted for splits. ``full``: for
+splits and dividends. ``both``: as quoted, and an ``adj_close`` beside that is adjusted for both.
+"""
+ColumnName = Literal["date", "symbol", "open", "high", "low", "close", "adj_close", "volume"]
 
-class SourceConfig(Section):
-    """Where bars come from."""
 
-    path: str
-    """A CSV or Parquet file, ``.gz`` too: a path from the project folder, or an fsspec URL."""
+class SourceSection(Section):
+    """What every kind of source is asked. Symbols are read in one form, in which ``symbols`` names them, too: trimmed,
+    in capitals, ``/``, ``-`` and ``_`` as a point, without ``.US`` at the end (``brk-b.us``: ``BRK.B``).
+    """
+
+    adjustment: Adjustment = "both"
+    """On record with every session; another one than the stored sessions have is refused."""
     live: bool = False
     """Whether the source gets a new session every day; the schedule runs only then."""
+
+
+class FileSourceConfig(SourceSection):
+    """Bars from files."""
+
+    kind: Literal["files"] = "files"
+    path: str
+    """A file, a folder or a glob of them, from the project folder, or an fsspec URL; CSV, JSON, NDJSON or Parquet, and
+    gzip or zip of these.
+    """
+    profile: str = "auto"
+    """How the supplier lays out bars; recognised where it is ``auto``."""
+    symbol: str = ""
+    """Of all rows, where no column names it; the file's name where this is empty."""
+    rename: dict[str, ColumnName] = Field(default_factory=dict)
+    """Names of columns, and what they are here."""
+    max_bars: Annotated[int, Field(ge=1)] = MAX_BARS
+    """In one reply, of the history in particular; a million take about 200 MB while they are read."""
+
+    @field_validator("profile")
+    @classmethod
+    def _is_known(cls, profile: str) -> str:
+        if profile not in ("auto", *PROFILE_NAMES):
+            raise ValueError(f"source.profile: expected auto or one of {', '.join(PROFILE_NAMES)} (value {profile!r})")
+        return profile
+
+
+class OwnSourceConfig(SourceSection):
+    """Bars from a class that a user wrote."""
+
+    kind: Literal["own"]
+    object: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+    """``module:Class``; the module lies in the project folder or is installed."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the class is made with, all values as text."""
+
+
+def _with_kind(found: Any) -> Any:
+    return {"kind": "files", **found} if isinstance(found, dict) else found
+
+
+SourceConfig = Annotated[FileSourceConfig | OwnSourceConfig, Field(discriminator="kind"), BeforeValidator(_with_kind)]
+"""Where bars come from: one section of settings for each ``kind``, ``files`` where none is named."""
 
 
 class HistoryConfig(Section):

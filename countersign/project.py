@@ -12,8 +12,7 @@ from pathlib import Path
 
 from countersign.config import PipelineConfig, load_config
 from countersign.errors import ConfigError, SessionError
-from countersign.prices.sources import PriceSource
-from countersign.prices.sources.files import FileSource
+from countersign.prices.sources import PriceSource, open_source
 from countersign.sessions import SessionCalendar, load_calendar
 from countersign.storage.artifacts import ArtifactStore
 from countersign.storage.journal import Journal
@@ -84,7 +83,7 @@ def open_project(home: Path, today: date) -> Project:
         home=home,
         config=config,
         calendar=calendar,
-        source=FileSource(config.source.path, home),
+        source=open_source(config.source, home, calendar.timezone),
         store=ArtifactStore(str(home / root) if local else root, config.artifacts.format),
         journal=Journal(records / "journal.jsonl"),
         predictions=PredictionLog(records / "predictions"),

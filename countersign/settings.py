@@ -6,7 +6,7 @@ Belongs here: how any such file is read. Does not belong here: the settings them
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -73,7 +73,7 @@ class _Loader(yaml.BaseLoader):
 
 def _problem(kind: type[Section], error: Any) -> str:
     what, place, value = error["type"], error["loc"], error["input"]
-    key = ".".join(str(part) for part in place)
+    key = ".".join(str(part) for part in _written(kind, place))
     if what == "value_error":
         # A rule of our own; its message names the settings.
         return str(error["msg"]).removeprefix("Value error, ")
@@ -82,6 +82,11 @@ def _problem(kind: type[Section], error: Any) -> str:
     if what == "extra_forbidden":
         # Its value is not repeated: it may be a password that has no place here.
         return f"{key}: there is no such setting; allowed are {_names(kind, place[:-1])}"
+    if what == "union_tag_invalid":
+        return f"{key}.kind: expected one of {error['ctx']['expected_tags']} (value {value.get('kind')!r})"
+    if what == "model_attributes_type":
+        # Of several kinds, the settings of none.
+        return f"{key}: expected a section with settings (value {value!r})"
     if what == "model_type":
         return f"{key}: expected a section with the settings {_names(kind, place)} (value {value!r})"
     expected = "expected a date as YYYY-MM-DD" if what.startswith("date") else error["msg"]
@@ -92,5 +97,28 @@ def _names(kind: type[Section], place: tuple[Any, ...]) -> str:
     """The names of the settings of the section at ``place``."""
     section: Any = kind
     for part in place:
-        section = section.model_fields[part].annotation
+        section = _step(section, part)
     return ", ".join(section.model_fields)
+
+
+def _written(kind: type[Section], place: tuple[Any, ...]) -> list[Any]:
+    """``place`` without what pydantic adds to it: which of several kinds of a section it is."""
+    section: Any = kind
+    found = []
+    for part in place:
+        if not _kinds(section):
+            found.append(part)
+        section = _step(section, part)
+    return found
+
+
+def _step(section: Any, part: Any) -> Any:
+    """What stands at ``part`` of a section, or which of its kinds ``part`` names; None beyond the sections."""
+    if fields := getattr(section, "model_fields", None):
+        return fields[part].annotation if part in fields else None
+    return next((k for k in _kinds(section) if part in get_args(k.model_fields["kind"].annotation)), None)
+
+
+def _kinds(section: Any) -> list[Any]:
+    """The kinds of which a section is one; none where it has no kinds."""
+    return [kind for kind in get_args(section) if hasattr(kind, "model_fields")]

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from countersign import checks
-from countersign.errors import SourceError
+from countersign.errors import ArtifactError, SourceError
 from countersign.features import LOOKBACK
 from countersign.prices import ingest
 from countersign.prices.clean import clean_bars
@@ -36,6 +36,7 @@ def load_history(project: Project, now: datetime) -> Made:
     config, dates = project.config, project.calendar.dates
     first, last = config.history.start.isoformat(), project.calendar.at(project.first_session, -1)
     project.calendar.require_closed(last, now)
+    require_basis(project)
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
     reply = ingest.of_symbols(project.source.read(first, last), config.symbols)
     if reply.empty:
@@ -53,7 +54,7 @@ def load_history(project: Project, now: datetime) -> Made:
         checks.rejected_share(len(cleaned.bars), cleaned.rejected, config.quality.max_rejected_share),
         checks.history_complete(missing, len(expected), config.quality.max_rejected_share),
     )
-    source = {"source": project.source.uri}
+    source = {"source": project.source.uri, "adjustment": config.source.adjustment}
     stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
     recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, RECENT_SESSIONS)[0])]
     project.store.write_table(
@@ -78,6 +79,8 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
     calendar, uri = project.calendar, project.source.uri
     for session in sessions:
         calendar.require_closed(session, now)
+    require_basis(project)
+    inputs = {"source": uri, "adjustment": project.config.source.adjustment}
     reply = project.source.read(calendar.at(sessions[0], -1), sessions[-1])
     # A symbol without bars here may be unlisted; asking the source whether it knows it at all costs a pass over it.
     absent = sorted(set(project.config.symbols or ()) - set(reply["symbol"]))
@@ -96,9 +99,31 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
             checks.bars_arrived(raw, session, calendar.at(session, -1)),
             checks.previous_close_known(raw),
         )
-        stored = project.store.write_table("prices_raw", session, raw, PRICES_RAW, {"source": uri})
+        stored = project.store.write_table("prices_raw", session, raw, PRICES_RAW, inputs)
         numbers: Numbers = {"rows": len(raw), "symbols": int(raw["symbol"].nunique()), "source": uri}
         yield Made(session, stored, verdicts, numbers)
+
+
+def require_basis(project: Project) -> None:
+    """Raise ``SourceError`` where the newest stored session has other adjustments than the source now declares.
+
+    Returns across two bases would be false, and nothing in the prices themselves would show it. A session from before
+    bases were recorded says nothing.
+    """
+    declared = project.config.source.adjustment
+    for session in reversed(project.store.partitions()):
+        try:
+            inputs = project.store.read_table("prices_raw", session, PRICES_RAW, ()).stored.inputs
+        except ArtifactError:
+            # Missing or damaged, which is about to be put right, perhaps: the one before it says the same.
+            continue
+        if (recorded := inputs.get("adjustment", declared)) != declared:
+            raise SourceError(
+                f"source.adjustment: expected {recorded}, which session {session} is stored with, found {declared}. "
+                f"Write {recorded} in config/pipeline.yaml; or, where the source has changed, begin a new project "
+                "folder: prices of two bases do not make one history"
+            )
+        return
 
 
 def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:

@@ -20,6 +20,7 @@ TOP = (
     "calendar, symbols, first_session, last_session, missing_sessions, history, source, quality, model, artifacts, "
     "schedule, gate, push, executor"
 )
+SOURCE = "adjustment, live, kind, path, profile, symbol, rename, max_bars"
 
 Settings = dict[str, Any]
 
@@ -36,7 +37,8 @@ def settings_of(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, obj
 
 def keys_of(settings: Settings, prefix: str = "") -> Iterator[str]:
     for name, value in settings.items():
-        if isinstance(value, dict):
+        # An empty one is the value of a setting that holds names of the user's own.
+        if isinstance(value, dict) and value:
             yield from keys_of(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
@@ -143,6 +145,13 @@ def test_a_calendar_named_with_a_slash_needs_no_quotes(tmp_path: Path) -> None:
         ("history: 2000-03-01", "history", "'2000-03-01'", "a section with the settings start"),
         ("quality:", "quality", "''", "a section with the settings max_rejected_share, max_missing_share"),
         ("source: {path: a.csv, live: perhaps}", "source.live", "'perhaps'", "valid boolean"),
+        ("source: a.csv", "source", "'a.csv'", "a section with settings"),
+        ("source: {kind: ftp, path: a.csv}", "source.kind", "'ftp'", "one of 'files', 'own'"),
+        ("source: {path: a.csv, adjustment: none}", "source.adjustment", "'none'", "'splits', 'full' or 'both'"),
+        ("source: {path: a.csv, profile: yahoo}", "source.profile", "'yahoo'", "auto or one of long, per_symbol, wide"),
+        ("source: {path: a.csv, rename: {px: price}}", "source.rename.px", "'price'", "'adj_close' or 'volume'"),
+        ("source: {path: a.csv, max_bars: 0}", "source.max_bars", "'0'", "greater than or equal to 1"),
+        ("source: {kind: own, object: my_prices}", "source.object", "'my_prices'", "match pattern"),
         ("quality: {max_rejected_share: 1.01}", "quality.max_rejected_share", "'1.01'", "less than or equal to 1"),
         ("quality: {max_missing_share: -0.1}", "quality.max_missing_share", "'-0.1'", "greater than or equal to 0"),
         ("model: {ridge_penalty: 0}", "model.ridge_penalty", "'0'", "greater than 0"),
@@ -183,7 +192,8 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, key: str, number
         ("callendar: XNYS", "callendar", TOP),
         ("1: x", "1", TOP),
         ("history: {start: 2000-03-01, end: 2008-01-01}", "history.end", "start"),
-        ("source: {path: a.csv, password: x}", "source.password", "path, live"),
+        ("source: {path: a.csv, password: x}", "source.password", SOURCE),
+        ("source: {kind: own, object: m:C, path: a.csv}", "source.path", "adjustment, live, kind, object, options"),
         ("quality: {max_share: [1, 2]}", "quality.max_share", "max_rejected_share, max_missing_share"),
     ],
 )

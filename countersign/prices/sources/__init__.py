@@ -6,10 +6,13 @@ Belongs here: reading bars as the source says them. Does not belong here: judgin
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from countersign.config import SourceConfig
 
 
 class PriceSource(Protocol):
@@ -31,3 +34,29 @@ class PriceSource(Protocol):
     def symbols(self) -> list[str]:
         """Every symbol that the source has any bar of, sorted."""
         ...
+
+
+def open_source(config: SourceConfig, home: Path, zone: str) -> PriceSource:
+    """The source that ``source`` of ``config/pipeline.yaml`` asks for. ``zone`` is the exchange's time zone.
+
+    Raises ``ConfigError`` where it cannot be made. What it needs is imported here: nobody pays for another's library.
+    """
+    from countersign.config import FileSourceConfig, OwnSourceConfig
+
+    match config:
+        case FileSourceConfig():
+            from countersign.prices.sources.files import FileSource
+
+            return FileSource(
+                config.path,
+                home,
+                zone=zone,
+                profile=config.profile,
+                symbol=config.symbol,
+                rename=config.rename,
+                max_bars=config.max_bars,
+            )
+        case OwnSourceConfig():
+            from countersign.prices.sources.own import OwnSource
+
+            return OwnSource(config.object, config.options, home, zone)

@@ -1,0 +1,435 @@
+"""Shapes: how suppliers lay out bars, and from each of these to bars.
+
+Belongs here: the profiles, recognising one, which column is which. Does not belong here: bytes (``bodies``), what a
+cell says (``cells``), where a reply comes from (``files`` and its neighbours).
+
+A profile is recognised by names that no other has. What none of them claims is read as rows of columns with the usual
+names, or as one column a symbol; where that does not fit either, the error names the profiles.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from countersign.errors import SourceError
+from countersign.prices.sources import bodies
+from countersign.prices.sources.bodies import Budget, Grid
+from countersign.prices.sources.cells import NUMBERS, Symbols, days, read_numbers, to_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Layout = Literal["rows", "wide", "levels"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One supplier's layout. Names are compared without case, spaces and punctuation where they are not met as such."""
+
+    name: str
+    columns: Mapping[str, tuple[str, ...]]
+    """Of each column of ours, the names that it may have; the first that is there is it."""
+    marks: frozenset[str] = frozenset()
+    """Names of columns that only this profile has, in their plain form."""
+    layout: Layout = "rows"
+    """``rows``: one bar a row. ``wide``: one column a symbol. ``levels``: a column for each symbol and field."""
+    rows: tuple[str, ...] = ()
+    """In a JSON object, the keys down to the rows: objects, lists, or an object of objects by date."""
+    header: tuple[str, ...] = ()
+    """The keys down to the names of the columns, where rows are lists."""
+    symbol: tuple[str, ...] = ()
+    """The keys down to the symbol of all rows."""
+    more: tuple[str, ...] = ()
+    """The keys down to what is set where further pages follow."""
+
+
+_USUAL: Final = {
+    "date": ("date", "datetime", "timestamp", "trade_date", "day", "session", "time", "window_start"),
+    "symbol": ("symbol", "ticker", "code"),
+    "open": ("open",),
+    "high": ("high",),
+    "low": ("low",),
+    "close": ("close",),
+    "adj_close": ("adj_close", "adjclose", "adjusted_close", "closeadj"),
+    "volume": ("volume", "vol"),
+}
+_BARS: Final = {name: (name,) for name in ("open", "high", "low", "close", "volume")}
+
+PROFILES: Final = (
+    Profile("long", _USUAL),
+    Profile("per_symbol", {name: names for name, names in _USUAL.items() if name != "symbol"}),
+    Profile("wide", {"date": _USUAL["date"]}, layout="wide"),
+    Profile("yfinance", {"date": ("date", "datetime"), **_BARS, "adj_close": ("adj_close",)}, layout="levels"),
+    Profile("yfinance_history", {"date": ("date",), **_BARS}, frozenset({"dividends", "stock_splits"})),
+    Profile(
+        "stooq",
+        {"date": ("date",), "symbol": ("ticker",), **_BARS, "volume": ("vol", "volume")},
+        frozenset({"ticker", "per", "openint"}),
+    ),
+    Profile(
+        "alpha_vantage",
+        {
+            "date": ("timestamp",),
+            "open": ("1. open", "open"),
+            "high": ("2. high", "high"),
+            "low": ("3. low", "low"),
+            "close": ("4. close", "close"),
+            "adj_close": ("5. adjusted close", "adjusted_close"),
+            "volume": ("6. volume", "5. volume", "volume"),
+        },
+        frozenset({"1_open", "4_close"}),
+        rows=("Time Series (Daily)",),
+        symbol=("Meta Data", "2. Symbol"),
+    ),
+    Profile(
+        "tiingo",
+        {"date": ("date",), "symbol": ("ticker",), **_BARS, "adj_close": ("adjClose",)},
+        frozenset({"adjclose", "divcash", "splitfactor"}),
+    ),
+    Profile(
+        "massive",
+        {
+            "date": ("t",),
+            "symbol": ("T",),
+            "open": ("o",),
+            "high": ("h",),
+            "low": ("l",),
+            "close": ("c",),
+            "volume": ("v",),
+        },
+        rows=("results",),
+        symbol=("ticker",),
+        more=("next_url",),
+    ),
+    Profile(
+        "nasdaq_data_link",
+        {
+            "date": ("date",),
+            "symbol": ("ticker",),
+            **_BARS,
+            "adj_close": ("adj_close", "closeadj"),
+        },
+        frozenset({"ex_dividend", "split_ratio"}),
+        rows=("datatable", "data"),
+        header=("datatable", "columns"),
+        more=("meta", "next_cursor_id"),
+    ),
+    Profile(
+        "eodhd",
+        {"date": ("date",), "symbol": ("code",), **_BARS, "adj_close": ("adjusted_close",)},
+        frozenset({"date", "adjusted_close"}),
+    ),
+)
+PROFILE_NAMES: Final = tuple(profile.name for profile in PROFILES)
+_BY_NAME: Final = {profile.name: profile for profile in PROFILES}
+_TICKER: Final = re.compile(r"[A-Z0-9^][A-Z0-9.^=/_-]{0,11}", re.ASCII)
+"""What the name of a column has to look like so that a table is taken as one column a symbol without being told."""
+_PACKED: Final = re.compile(r"(?i)\.(csv|txt|json|jsonl|ndjson|parquet|pq|gz|gzip|zip)$")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a reply, and which part of it."""
+
+    zone: str
+    """The exchange's time zone, in which a moment's day is taken."""
+    profile: str = "auto"
+    """A profile's name, or ``auto`` to have it recognised."""
+    symbol: str = ""
+    """The symbol of all rows of a body that names none; its file name where this is empty."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """Names of columns → ours, before all profiles."""
+    first: str = ""
+    """First day that is kept."""
+    last: str = "9999-12-31"
+    """Last day that is kept."""
+    numbers: tuple[str, ...] = NUMBERS
+    """Columns that are read beside date and symbol."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where each column of ours is found. ``groups``: symbol (empty where a column names it) and the places of its
+    numbers; several where one row holds several symbols.
+    """
+
+    date: int
+    symbol: int | None
+    groups: tuple[tuple[str, Mapping[str, int]], ...]
+
+
+def read_body(
+    data: bytes, *, name: str, uri: str, zone: str, profile: str | None = None, symbol: str | None = None
+) -> pd.DataFrame:
+    """All bars of one whole reply: CSV, JSON, NDJSON or Parquet, gzip or zip of these, told apart by its content.
+
+    ``name`` is the file's name, whose stem is the symbol where the reply names none and ``symbol`` is not given: pass
+    an empty one where it is no symbol. ``zone`` is the exchange's. Columns as ``PriceSource.read`` has them. Pages
+    that follow are not fetched: that is the caller's work.
+
+    Raises ``SourceError`` for all that is not bars: error pages, error JSON, an empty or a truncated reply.
+    """
+    reply = Reply(uri, Reading(zone, profile or "auto", symbol or ""))
+    return to_frame(reply.bars(io.BytesIO(data), name, uri), uri)
+
+
+class Reply:
+    """One reply, of one file or several: what is counted, and what has to agree, over all of them."""
+
+    def __init__(self, uri: str, reading: Reading) -> None:
+        self.symbols = Symbols(uri)
+        self.is_cut = False
+        """Whether every body so far says that further pages follow it."""
+        self._reading = reading
+        self._zone = ZoneInfo(reading.zone)
+        self._budget = Budget()
+        self._bodies = 0
+
+    def bars(self, file: Any, name: str, uri: str) -> Iterator[pa.Table]:
+        """The bars of one file, piece by piece: days, symbols, the numbers that are asked for, ``unreadable``."""
+        with bodies.refusing(uri):
+            for inner, place, opened in bodies.unpacked(file, name, uri):
+                found = 0
+                body = bodies.read(opened, place, self._budget)
+                grid, plan, more = _planned(body, self._reading, _stem(inner), place)
+                self.is_cut = more and (self.is_cut or not self._bodies)
+                self._bodies += 1
+                places = sorted({plan.date, *([] if plan.symbol is None else [plan.symbol])} | _places(plan))
+                for batch in grid.batches(places):
+                    found += len(batch[plan.date])
+                    yield self._melted(batch, plan, place)
+                if not found:
+                    raise SourceError(
+                        f"{place}: expected bars, found a header line and no rows, so an empty file. Deliver it again, "
+                        "then run again: that nothing came does not say that a symbol was delisted"
+                    )
+
+    def _melted(self, batch: Mapping[int, pa.Array], plan: _Plan, uri: str) -> pa.Table:
+        """One bar a row, of the days that are asked for."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        named = None if plan.symbol is None else pc.utf8_trim_whitespace(batch[plan.symbol])
+        date = days(batch[plan.date], named, self._zone, uri)
+        kept = pc.and_(pc.greater_equal(date, self._reading.first), pc.less_equal(date, self._reading.last))
+        if not pc.all(kept, min_count=0).as_py():
+            date, named = date.filter(kept), None if named is None else named.filter(kept)
+            batch = {place: cells.filter(kept) for place, cells in batch.items() if place in _places(plan)}
+        length = len(date)
+        blank = pa.array([""]).take(pa.array(np.zeros(length, dtype=np.int64)))
+        fields = [name for name in NUMBERS if any(name in cells for _, cells in plan.groups)]
+        columns = {
+            name: pa.concat_arrays([batch[cells[name]] if name in cells else blank for _, cells in plan.groups])
+            for name in fields
+        }
+        if named is None:
+            names = pa.array([self.symbols.normal(symbol) for symbol, _ in plan.groups], pa.string())
+            symbol = names.take(pa.array(np.repeat(np.arange(len(names)), length)))
+        else:
+            symbol = self.symbols.column(named)
+        date = pa.concat_arrays([date] * len(plan.groups))
+        numbers = read_numbers(columns, len(date))
+        table = pa.table({"date": date, "symbol": symbol, **numbers})
+        if len(plan.groups) == 1:
+            return table
+        # A symbol that is not listed on a day has blank cells in its row: no bar, rather than one without numbers.
+        some = [pc.is_valid(cells) for cells in numbers.values()]
+        there = some[0]
+        for one in some[1:]:
+            there = pc.or_(there, one)
+        return table.filter(there)
+
+
+def _places(plan: _Plan) -> set[int]:
+    return {place for _, cells in plan.groups for place in cells.values()}
+
+
+def _stem(name: str) -> str:
+    """A file's name without folders and the usual endings: a symbol, where the file is named by it."""
+    name = name.replace("\\", "/").rsplit("/", 1)[-1]
+    while (shorter := _PACKED.sub("", name)) != name:
+        name = shorter
+    return name
+
+
+def _planned(body: Any, reading: Reading, stem: str, uri: str) -> tuple[Grid, _Plan, bool]:
+    """The rows of a body, where its columns are, and whether further pages follow."""
+    named = None if reading.profile == "auto" else _BY_NAME[reading.profile]
+    symbol, more = reading.symbol, False
+    if isinstance(body, Grid):
+        grid = body
+    else:
+        holder = _holder(body, named, uri)
+        grid = _grid(body, holder, uri)
+        if holder is not None:
+            named = named or holder
+            symbol = symbol or str(_at(body, holder.symbol) or "") if holder.symbol else symbol
+            more = bool(holder.more and _at(body, holder.more))
+    plain = [_plain(name) for name in grid.header]
+    profile = named or _recognised(grid, plain, reading.rename)
+    return grid, _plan(grid, plain, profile, named is not None, reading, symbol or stem, uri), more
+
+
+def _holder(document: Any, named: Profile | None, uri: str) -> Profile | None:
+    """The profile whose rows a JSON object has; None for a list of rows. Raises where it says an error instead."""
+    candidates = [named] if named and named.rows else PROFILES
+    holder = next((p for p in candidates if p.rows and _at(document, p.rows)), None)
+    bodies.refuse_error(document, holder is not None, uri)
+    if holder is None and not isinstance(document, list):
+        empty = any(p.rows and _at(document, p.rows) is not None for p in candidates)
+        if empty:
+            raise SourceError(
+                f"{uri}: expected bars, found a reply without any. Check symbol and dates, then run again: that "
+                "nothing came does not say that a symbol was delisted"
+            )
+        keys = bodies.scrub(", ".join(list(document)[:12]))
+        raise SourceError(
+            f"{uri}: expected prices as a list of JSON objects, or as {' or '.join(_paths())}; found an object with "
+            f"the keys {keys}. Deliver one of these shapes"
+        )
+    return holder
+
+
+def _paths() -> list[str]:
+    return [f"{'.'.join(profile.rows)} ({profile.name})" for profile in PROFILES if profile.rows]
+
+
+def _grid(document: Any, holder: Profile | None, uri: str) -> Grid:
+    rows = _at(document, holder.rows) if holder else document
+    if isinstance(rows, dict):
+        rows = [{"timestamp": day, **bar} if isinstance(bar, dict) else bar for day, bar in rows.items()]
+    if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+        return bodies.records(rows, uri)
+    header = _at(document, holder.header) if holder and holder.header else None
+    if isinstance(rows, list) and isinstance(header, list) and all(isinstance(row, list) for row in rows):
+        names = [str(column.get("name", "")) if isinstance(column, dict) else str(column) for column in header]
+        return bodies.lists(names, rows, uri)
+    raise SourceError(
+        f"{uri}: expected rows as JSON objects, found something else in their place. Correct it, then run again"
+    )
+
+
+def _at(document: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        if not isinstance(document, dict):
+            return None
+        document = document.get(key)
+    return document
+
+
+def _plain(name: str) -> str:
+    """A column's name without case and punctuation: ``<TICKER>``, ``Adj. Close`` → ``ticker``, ``adj_close``."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _recognised(grid: Grid, plain: Sequence[str], rename: Mapping[str, str]) -> Profile:
+    if grid.levels:
+        return _BY_NAME["yfinance"]
+    if plain and not rename:
+        marked = next((p for p in PROFILES if p.marks and p.marks <= set(plain)), None)
+        if marked and not (marked.name == "eodhd" and set(plain) & {"symbol", "ticker"}):
+            return marked
+        known = {name for names in _USUAL.values() for name in names}
+        others = [name.strip() for name in grid.header[1:]]
+        are_tickers = len(others) > 1 and all(_TICKER.fullmatch(name) for name in others)
+        if plain[0] in _USUAL["date"] and are_tickers and not known & set(plain[1:]):
+            return _BY_NAME["wide"]
+    return _BY_NAME["long"]
+
+
+def _plan(
+    grid: Grid, plain: Sequence[str], profile: Profile, is_named: bool, reading: Reading, symbol: str, uri: str
+) -> _Plan:
+    renamed = {ours: _plain(theirs) for theirs, ours in reading.rename.items()}
+
+    def places(ours: str) -> list[int]:
+        names = (renamed[ours],) if ours in renamed else profile.columns.get(ours, ())
+        for name in names:
+            # A single letter means other things in capitals: t is the time, T the ticker.
+            met = [n.strip() for n in grid.header] if len(name) == 1 else plain
+            found = [place for place, other in enumerate(met) if other == (name if len(name) == 1 else _plain(name))]
+            if found:
+                return found
+        return []
+
+    if not any(plain) and not grid.levels:
+        raise SourceError(
+            f"{uri}: expected a header line, found an empty file or line. Deliver it again, then run again"
+        )
+    found = {ours: places(ours) for ours in ("date", "symbol", *NUMBERS)}
+    wrong = [f"{ours} twice" for ours, there in found.items() if len(there) > 1]
+    if not found["date"]:
+        wrong.append("missing date")
+    if profile.layout == "rows":
+        needed = ["open", "high", "low", "close"]
+        # Closes alone are a source, too; half of a bar is a column that was lost.
+        if not any(found[name] for name in needed[:3]):
+            needed = ["close"] if found["close"] else needed
+        wrong += [f"missing {name}" for name in needed if not found[name]]
+        if not found["symbol"] and (not symbol or (is_named and profile.name == "long")):
+            wrong.append("missing symbol")
+    if wrong:
+        raise SourceError(_mismatch(uri, profile, is_named, wrong, grid.header))
+    date = found["date"][0]
+    if profile.layout == "wide":
+        columns = [(name.strip(), place) for place, name in enumerate(grid.header) if place != date]
+        groups: list[tuple[str, Mapping[str, int]]] = [(name, {"close": place}) for name, place in columns if name]
+        _require_distinct([name for name, _ in groups], uri)
+        return _Plan(date, None, tuple(groups))
+    if profile.layout == "levels":
+        return _Plan(date, None, _of_levels(grid, profile, date, uri))
+    cells = {name: found[name][0] for name in reading.numbers if found[name]}
+    if found["symbol"]:
+        return _Plan(date, found["symbol"][0], (("", cells),))
+    return _Plan(date, None, ((symbol, cells),))
+
+
+def _of_levels(grid: Grid, profile: Profile, date: int, uri: str) -> tuple[tuple[str, Mapping[str, int]], ...]:
+    """The columns of each symbol, where the header says field and symbol of each."""
+    fields, symbols = grid.levels or ((), ())
+    ours = {_plain(name): column for column, names in profile.columns.items() for name in names}
+    groups: dict[str, dict[str, int]] = {}
+    for place, (name, symbol) in enumerate(zip(fields, symbols, strict=True)):
+        column = ours.get(_plain(name))
+        if place == date or column is None:
+            continue
+        cells = groups.setdefault(symbol.strip(), {})
+        if column in cells:
+            raise SourceError(
+                f"{uri}: expected each column of a symbol once, found {name} of {symbol} twice. Correct it"
+            )
+        cells[column] = place
+    lacking = [f"{name} of {s}" for s, cells in groups.items() for name in _BARS if name not in cells]
+    if lacking or not groups:
+        raise SourceError(
+            f"{uri}: expected open, high, low, close and volume of each symbol in the header lines, missing "
+            f"{bodies.scrub(', '.join(lacking[:6]) or 'all')}. Save the download again, then run again"
+        )
+    return tuple(groups.items())
+
+
+def _require_distinct(names: Sequence[str], uri: str) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SourceError(f"{uri}: expected one column a symbol, found {bodies.scrub(twice, 40)!r} twice. Correct it")
+    if not names:
+        raise SourceError(f"{uri}: expected one column a symbol beside the date, found none. Deliver it again")
+
+
+def _mismatch(uri: str, profile: Profile, is_named: bool, wrong: Sequence[str], header: Sequence[str]) -> str:
+    """The message on a header that lacks columns, or has one twice."""
+    what = f"of the profile {profile.name} " if is_named else ""
+    needs = "date, symbol, open, high, low, close" if profile.layout == "rows" else "date"
+    return (
+        f"{uri}: expected each of the columns {needs} {what}once; {', '.join(wrong)}, found "
+        f"{bodies.scrub(', '.join(header), 300)}. Correct the header line, name your columns in source.rename, "
+        + ("the symbol in source.symbol, " if "missing symbol" in wrong else "")
+        + f"or say in source.profile what it is: {', '.join(PROFILE_NAMES)}"
+    )
