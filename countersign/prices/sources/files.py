@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from countersign.errors import SourceError, TransportError
 from countersign.prices.sources.bodies import refusing
@@ -26,6 +26,15 @@ _ENDINGS: Final = re.compile(r"(?i)\.(csv|txt|json|jsonl|ndjson|parquet|pq)(\.gz
 _SECRET: Final = re.compile(r"(?<=://)[^/]*@|[?#].*?(?=::|$)")
 """What of a URL is not to be shown: user name and password, and the query (signed URLs), in each link of a chain."""
 _WILD: Final = re.compile(r"[*?\[]")
+
+
+class _File(NamedTuple):
+    path: str
+    """What is opened."""
+    name: str
+    """Its last part, by which a file may name its symbol."""
+    uri: str
+    """What is said of it."""
 
 
 class FileSource:
@@ -70,11 +79,11 @@ class FileSource:
             pass
         return sorted(reply.symbols.names - {""})
 
-    def _bars(self, files: list[tuple[str, str]], reply: Reply) -> Iterator[pa.Table]:
-        for path, uri in files:
+    def _bars(self, files: list[_File], reply: Reply) -> Iterator[pa.Table]:
+        for path, name, uri in files:
             try:
                 with refusing(uri, self._words), self._open(path) as file:
-                    yield from reply.bars(file, uri, uri)
+                    yield from reply.bars(file, name, uri)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
                 raise self._nothing(self._words(error)) from None
             except OSError as error:
@@ -90,8 +99,8 @@ class FileSource:
                 "these, too, and give their folder in source.path"
             )
 
-    def _files(self) -> list[tuple[str, str]]:
-        """Path and URI of each file, in the order of their names."""
+    def _files(self) -> list[_File]:
+        """All files, in the order of their names."""
         found = self._remote_files() if self._remote else self._local_files()
         if not found:
             raise self._nothing(f"no file at {_SECRET.sub('', self._location)}")
@@ -101,7 +110,7 @@ class FileSource:
             )
         return found
 
-    def _local_files(self) -> list[tuple[str, str]]:
+    def _local_files(self) -> list[_File]:
         path = Path(self._location)
         if path.is_dir():
             paths = [p for p in sorted(path.iterdir()) if p.is_file() and _ENDINGS.search(p.name)]
@@ -111,14 +120,16 @@ class FileSource:
         else:
             if path.exists() and not path.is_file():
                 raise self._nothing(f"{path} is no file")
-            return [(str(path), self._uri)]
-        return [(str(p), f"{self._uri.rstrip('/')}: {p.name}") for p in paths]
+            return [_File(str(path), path.name, self._uri)]
+        return [_File(str(p), p.name, f"{self._uri}: {p.name}") for p in paths]
 
-    def _remote_files(self) -> list[tuple[str, str]]:
+    def _remote_files(self) -> list[_File]:
         last = self._location.split("::")[0]
         is_folder = last.endswith("/") and not last.endswith("://")
         if not is_folder and not re.search(r"[*\[]", last):
-            return [(self._location, self._uri)]
+            # Of a chain of URLs (simplecache::zip://a.csv::s3://…) the first that has a path names the file.
+            named = [url for url in self._uri.split("::") if "://" in url]
+            return [_File(self._location, named[0].rsplit("/", 1)[-1], self._uri)]
         import fsspec
 
         pattern = f"{last}*" if is_folder else last
@@ -130,12 +141,9 @@ class FileSource:
             raise self._unknown(error) from None
         except OSError as error:
             raise TransportError(f"{self._uri} could not be reached: {self._words(error)}") from None
-        names = sorted(file.full_name for file in opened)
-        return [
-            (name, f"{self._uri}: {name.rsplit('/', 1)[-1]}")
-            for name in names
-            if not is_folder or _ENDINGS.search(name)
-        ]
+        paths = sorted(file.full_name for file in opened)
+        found = [_File(path, name := path.split("::")[0].rsplit("/", 1)[-1], f"{self._uri}: {name}") for path in paths]
+        return [file for file in found if not is_folder or _ENDINGS.search(file.name)]
 
     def _open(self, path: str) -> Any:
         if not self._remote:
