@@ -51,7 +51,7 @@ class FileSourceConfig(SourceSection):
     rename: dict[str, ColumnName] = Field(default_factory=dict)
     """Names of columns, and what they are here."""
     max_bars: Annotated[int, Field(ge=1)] = MAX_BARS
-    """In one reply, of the history in particular; a million take about 200 MB while they are read."""
+    """In one reply, of the history in particular; a million more take about 250 MB while they are read."""
 
     @field_validator("profile")
     @classmethod

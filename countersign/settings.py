@@ -121,4 +121,4 @@ def _step(section: Any, part: Any) -> Any:
 
 def _kinds(section: Any) -> list[Any]:
     """The kinds of which a section is one; none where it has no kinds."""
-    return [kind for kind in get_args(section) if hasattr(kind, "model_fields")]
+    return [k for k in get_args(section) if "kind" in getattr(k, "model_fields", ())]

@@ -35,8 +35,10 @@ MAX_JSON: Final = 24 << 20
 MAX_JSON_VALUES: Final = 1_500_000
 """Values of one JSON document: a short one takes thirty times its own bytes."""
 MAX_PARQUET: Final = 64 << 20
-"""Bytes of a packed Parquet file, which has to be unpacked whole; and of one text column in one row group."""
-MAX_COLUMNS: Final = 20_000
+"""Bytes of a Parquet file that is packed again, which has to be unpacked whole."""
+MAX_TEXT: Final = 16 << 20
+"""Bytes of one text column in one row group of a Parquet file: a few texts, each many times, take little."""
+MAX_COLUMNS: Final = 10_000
 MAX_HEADER: Final = 1 << 20
 """Bytes of the header lines."""
 MAX_ROW: Final = 4 << 20
@@ -191,9 +193,7 @@ def read(file: Any, uri: str, budget: Budget) -> Grid | Any:
     if head[:4] == _PARQUET:
         return _parquet(file, head, uri, budget)
     if head[:2] == _GZIP or head[:4] in _ZIP:
-        raise SourceError(
-            f"{uri}: expected prices, found a packed file in a packed file. Unpack it once, then run again"
-        )
+        raise SourceError(f"{uri}: expected prices, found a packed file in a packed file. Deliver it packed once")
     if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise SourceError(f"{uri}: expected UTF-8, found UTF-16. Save it as UTF-8, then run again")
     head = head.removeprefix(b"\xef\xbb\xbf")
@@ -340,9 +340,9 @@ def _require_small_columns(metadata: Any, uri: str, budget: Budget) -> None:
         for place in range(group.num_columns):
             column = group.column(place)
             budget.take(column.total_uncompressed_size, uri)
-            if column.physical_type.endswith("BYTE_ARRAY") and column.total_uncompressed_size > MAX_PARQUET:
+            if column.physical_type.endswith("BYTE_ARRAY") and column.total_uncompressed_size > MAX_TEXT:
                 raise SourceError(
-                    f"{uri}: expected at most {MAX_PARQUET >> 20} MB of text in one row group of a column, found "
+                    f"{uri}: expected at most {MAX_TEXT >> 20} MB of text in one row group of a column, found "
                     f"{column.total_uncompressed_size >> 20:,} MB in {scrub(column.path_in_schema, 40)}. Write it with "
                     "smaller row groups"
                 )

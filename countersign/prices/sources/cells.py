@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 NUMBERS: Final = tuple(c.name for c in SOURCE_COLUMNS if c.kind == "number")
 
-MAX_BARS: Final = 2_000_000
-"""Bars in one reply: about 400 MB while it is read."""
+MAX_BARS: Final = 1_500_000
+"""Bars in one reply, which take about 400 MB while it is read, the libraries included."""
+
+MAX_SYMBOLS: Final = 200_000
+"""Different symbols in one reply."""
 
 MAX_UNREADABLE: Final = 100_000
 """Rows of one reply with a cell that is no number, from which on the reply is no table of bars."""
@@ -42,6 +45,8 @@ _PER_SECOND: Final = {
 }
 """By the digits of an epoch: from 1973 on, each unit has lengths of its own. 14 digits could be a date and time."""
 _DAY_OR_MONTH_FIRST: Final = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}.*", re.ASCII)
+_LONGEST_CELL: Final = 256
+"""Characters that are kept of a text which a Parquet file has once and may repeat in a million rows."""
 _LONGEST_SYMBOL: Final = 64
 """Characters that are kept of a symbol; cleaning rejects those of more than 24 anyway."""
 
@@ -124,6 +129,11 @@ class Symbols:
         """See ``normal_symbol``. Raises ``SourceError`` where another symbol of the reply has the same form."""
         spelled = spelled.strip()
         name = normal_symbol(spelled)
+        if len(self._spelled) > MAX_SYMBOLS:
+            raise SourceError(
+                f"{self._uri}: expected at most {MAX_SYMBOLS:,} symbols in one reply, found more, such as "
+                f"{name[:40]!r}. Check which column holds the symbol"
+            )
         if self._spelled.setdefault(name, spelled) != spelled:
             raise SourceError(
                 f"{self._uri}: expected one spelling of each symbol, found {self._spelled[name][:40]!r} and "
@@ -151,7 +161,7 @@ def as_text(column: Any) -> pa.Array:
         # A text of megabytes may stand in each of a million rows, once in the file.
         texts = column.dictionary.cast(pa.string())
         texts.validate(full=True)
-        text = pc.utf8_slice_codeunits(texts, 0, 4096).take(column.indices)
+        text = pc.utf8_slice_codeunits(texts, 0, _LONGEST_CELL).take(column.indices)
     elif pa.types.is_timestamp(kind):
         text = pc.strftime(column, format="%Y-%m-%dT%H:%M:%S%z" if kind.tz else "%Y-%m-%d")
     else:
@@ -205,7 +215,7 @@ def to_frame(tables: Iterable[pa.Table], uri: str, max_bars: int = MAX_BARS) -> 
         if bars > max_bars:
             raise SourceError(
                 f"{uri}: expected at most {max_bars:,} bars in one reply, found more. Ask for fewer sessions (a later "
-                "history.start) or symbols, or raise source.max_bars: a million bars take 200 MB"
+                "history.start) or symbols, or raise source.max_bars: a million more take 250 MB"
             )
         if unreadable > MAX_UNREADABLE:
             first = pc.drop_null(table["unreadable"])[0].as_py()

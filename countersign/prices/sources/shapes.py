@@ -9,6 +9,7 @@ names, or as one column a symbol; where that does not fit either, the error name
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,6 +129,10 @@ PROFILES: Final = (
 )
 PROFILE_NAMES: Final = tuple(profile.name for profile in PROFILES)
 _BY_NAME: Final = {profile.name: profile for profile in PROFILES}
+MAX_CELLS: Final = 100_000_000
+"""Days times symbols of wide tables in one reply, whether they are asked for or not."""
+_SLICE: Final = 1 << 18
+"""Bars that are worked on at once."""
 _TICKER: Final = re.compile(r"[A-Z0-9^][A-Z0-9.^=/_-]{0,11}", re.ASCII)
 """What the name of a column has to look like so that a table is taken as one column a symbol without being told."""
 _PACKED: Final = re.compile(r"(?i)\.(csv|txt|json|jsonl|ndjson|parquet|pq|gz|gzip|zip)$")
@@ -190,9 +195,12 @@ class Reply:
         self._zone = ZoneInfo(reading.zone)
         self._budget = Budget()
         self._bodies = 0
+        self._cells = 0
 
     def bars(self, file: Any, name: str, uri: str) -> Iterator[pa.Table]:
         """The bars of one file, piece by piece: days, symbols, the numbers that are asked for, ``unreadable``."""
+        import pyarrow as pa
+
         with bodies.refusing(uri):
             for inner, place, opened in bodies.unpacked(file, name, uri):
                 found = 0
@@ -200,55 +208,74 @@ class Reply:
                 grid, plan, more = _planned(body, self._reading, _stem(inner), place)
                 self.is_cut = more and (self.is_cut or not self._bodies)
                 self._bodies += 1
-                places = sorted({plan.date, *([] if plan.symbol is None else [plan.symbol])} | _places(plan))
+                named = [] if plan.symbol is None else [plan.symbol]
+                places = sorted({plan.date, *named, *(n for _, cells in plan.groups for n in cells.values())})
+                names = pa.array([self.symbols.normal(symbol) for symbol, _ in plan.groups if not named], pa.string())
                 for batch in grid.batches(places):
-                    found += len(batch[plan.date])
-                    yield self._melted(batch, plan, place)
+                    length = len(batch[plan.date])
+                    found += length
+                    self._count(length * len(plan.groups) if len(plan.groups) > 1 else 0, place)
+                    kept = self._kept(batch, plan, place)
+                    # A row of a wide table becomes as many bars as it has symbols.
+                    step = max(_SLICE // max(length, 1), 1)
+                    for start in range(0, len(plan.groups) if kept else 0, step):
+                        yield self._melted(kept, plan, start, start + step, names.slice(start, step))
                 if not found:
                     raise SourceError(
                         f"{place}: expected bars, found a header line and no rows, so an empty file. Deliver it again, "
                         "then run again: that nothing came does not say that a symbol was delisted"
                     )
 
-    def _melted(self, batch: Mapping[int, pa.Array], plan: _Plan, uri: str) -> pa.Table:
-        """One bar a row, of the days that are asked for."""
+    def _kept(self, batch: Mapping[int, pa.Array], plan: _Plan, uri: str) -> Mapping[int, pa.Array]:
+        """The rows of the days that are asked for, dates as days and symbols trimmed; nothing where there are none."""
+        import pyarrow.compute as pc
+
+        ready = dict(batch)
+        named = None
+        if plan.symbol is not None:
+            named = ready[plan.symbol] = pc.utf8_trim_whitespace(batch[plan.symbol])
+        date = ready[plan.date] = days(batch[plan.date], named, self._zone, uri)
+        kept = pc.and_(pc.greater_equal(date, self._reading.first), pc.less_equal(date, self._reading.last))
+        if pc.all(kept, min_count=0).as_py():
+            return ready
+        if not pc.any(kept, min_count=0).as_py():
+            return {}
+        return {place: cells.filter(kept) for place, cells in ready.items()}
+
+    def _count(self, cells: int, uri: str) -> None:
+        self._cells += cells
+        if self._cells > MAX_CELLS:
+            raise SourceError(
+                f"{uri}: expected at most {MAX_CELLS:,} cells in one reply of one column a symbol, found more. Deliver "
+                "fewer sessions or symbols, or one bar a row"
+            )
+
+    def _melted(self, batch: Mapping[int, pa.Array], plan: _Plan, first: int, end: int, names: pa.Array) -> pa.Table:
+        """One bar a row, of some groups of the plan; ``names`` are their symbols, where no column has these."""
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        named = None if plan.symbol is None else pc.utf8_trim_whitespace(batch[plan.symbol])
-        date = days(batch[plan.date], named, self._zone, uri)
-        kept = pc.and_(pc.greater_equal(date, self._reading.first), pc.less_equal(date, self._reading.last))
-        if not pc.all(kept, min_count=0).as_py():
-            date, named = date.filter(kept), None if named is None else named.filter(kept)
-            batch = {place: cells.filter(kept) for place, cells in batch.items() if place in _places(plan)}
+        date, groups = batch[plan.date], plan.groups[first:end]
         length = len(date)
-        blank = pa.array([""]).take(pa.array(np.zeros(length, dtype=np.int64)))
-        fields = [name for name in NUMBERS if any(name in cells for _, cells in plan.groups)]
-        columns = {
-            name: pa.concat_arrays([batch[cells[name]] if name in cells else blank for _, cells in plan.groups])
-            for name in fields
-        }
-        if named is None:
-            names = pa.array([self.symbols.normal(symbol) for symbol, _ in plan.groups], pa.string())
-            symbol = names.take(pa.array(np.repeat(np.arange(len(names)), length)))
+        if plan.symbol is not None:
+            symbol = self.symbols.column(batch[plan.symbol])
         else:
-            symbol = self.symbols.column(named)
-        date = pa.concat_arrays([date] * len(plan.groups))
+            symbol = names.take(pa.array(np.repeat(np.arange(len(names)), length)))
+        blank = pa.array([""]).take(pa.array(np.zeros(length, dtype=np.int64)))
+        columns = {
+            name: pa.concat_arrays([batch[cells[name]] if name in cells else blank for _, cells in groups])
+            for name in NUMBERS
+            if any(name in cells for _, cells in groups)
+        }
+        date = pa.concat_arrays([date] * len(groups))
         numbers = read_numbers(columns, len(date))
         table = pa.table({"date": date, "symbol": symbol, **numbers})
         if len(plan.groups) == 1:
             return table
         # A symbol that is not listed on a day has blank cells in its row: no bar, rather than one without numbers.
-        some = [pc.is_valid(cells) for cells in numbers.values()]
-        there = some[0]
-        for one in some[1:]:
-            there = pc.or_(there, one)
+        there = functools.reduce(pc.or_, (pc.is_valid(cells) for cells in numbers.values()))
         return table.filter(there)
-
-
-def _places(plan: _Plan) -> set[int]:
-    return {place for _, cells in plan.groups for place in cells.values()}
 
 
 def _stem(name: str) -> str:
