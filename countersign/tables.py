@@ -31,7 +31,7 @@ class Column:
 
 
 DATE: Final = Column("date", "date", "", "The session: a trading day's date at the exchange")
-SYMBOL: Final = Column("symbol", "string", "", "Ticker as the source spells it")
+SYMBOL: Final = Column("symbol", "string", "", "Ticker in its one form: in capitals, BRK.B")
 
 SOURCE_COLUMNS: Final = (
     DATE,

@@ -36,7 +36,7 @@ def load_history(project: Project, now: datetime) -> Made:
     config, dates = project.config, project.calendar.dates
     first, last = config.history.start.isoformat(), project.calendar.at(project.first_session, -1)
     project.calendar.require_closed(last, now)
-    require_basis(project)
+    require_basis(project, with_history=False)
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
     reply = ingest.of_symbols(project.source.read(first, last), config.symbols)
     if reply.empty:
@@ -57,9 +57,8 @@ def load_history(project: Project, now: datetime) -> Made:
     source = {"source": project.source.uri, "adjustment": config.source.adjustment}
     stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
     recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, RECENT_SESSIONS)[0])]
-    project.store.write_table(
-        recent_history(project), None, recent, PRICES_CLEAN, {HISTORY: stored.sha256}, form="parquet"
-    )
+    inputs = {HISTORY: stored.sha256, "adjustment": config.source.adjustment}
+    project.store.write_table(recent_history(project), None, recent, PRICES_CLEAN, inputs, form="parquet")
     project.store.write_table(HISTORY_REJECTED, None, cleaned.rejected, PRICES_REJECTED, source, form="json")
     numbers: Numbers = {
         "rows": len(cleaned.bars),
@@ -79,7 +78,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
     calendar, uri = project.calendar, project.source.uri
     for session in sessions:
         calendar.require_closed(session, now)
-    require_basis(project)
+    require_basis(project, with_history=True)
     inputs = {"source": uri, "adjustment": project.config.source.adjustment}
     reply = project.source.read(calendar.at(sessions[0], -1), sessions[-1])
     # A symbol without bars here may be unlisted; asking the source whether it knows it at all costs a pass over it.
@@ -104,24 +103,28 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
         yield Made(session, stored, verdicts, numbers)
 
 
-def require_basis(project: Project) -> None:
+def require_basis(project: Project, *, with_history: bool) -> None:
     """Raise ``SourceError`` where the newest stored session has other adjustments than the source now declares.
 
-    Returns across two bases would be false, and nothing in the prices themselves would show it. A session from before
-    bases were recorded says nothing.
+    Returns across two bases would be false, and nothing in the prices themselves would show it. The history stands for
+    its sessions where no other is stored and ``with_history``. What was stored before bases were recorded says nothing.
     """
     declared = project.config.source.adjustment
-    for session in reversed(project.store.partitions()):
+    for session in (*reversed(project.store.partitions()), *([None] if with_history else [])):
         try:
-            inputs = project.store.read_table("prices_raw", session, PRICES_RAW, ()).stored.inputs
+            if session is None:
+                stored = project.store.read_table(recent_history(project), None, PRICES_CLEAN, (), "parquet").stored
+            else:
+                stored = project.store.read_table("prices_raw", session, PRICES_RAW, ()).stored
         except ArtifactError:
             # Missing or damaged, which is about to be put right, perhaps: the one before it says the same.
             continue
-        if (recorded := inputs.get("adjustment", declared)) != declared:
+        if (recorded := stored.inputs.get("adjustment", declared)) != declared:
+            what = f"session {session}" if session else "the history"
             raise SourceError(
-                f"source.adjustment: expected {recorded}, which session {session} is stored with, found {declared}. "
-                f"Write {recorded} in config/pipeline.yaml; or, where the source has changed, begin a new project "
-                "folder: prices of two bases do not make one history"
+                f"source.adjustment: expected {recorded}, which {what} is stored with, found {declared}. Write "
+                f"{recorded} in config/pipeline.yaml; or, where the source has changed, begin a new project folder: "
+                "prices of two bases do not make one history"
             )
         return
 

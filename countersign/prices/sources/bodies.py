@@ -41,7 +41,7 @@ MAX_TEXT: Final = 16 << 20
 MAX_COLUMNS: Final = 10_000
 MAX_HEADER: Final = 1 << 20
 """Bytes of the header lines."""
-MAX_ROW: Final = 4 << 20
+MAX_ROW: Final = 2 << 20
 """Bytes of one row of a CSV."""
 _MAX_DIRECTORY: Final = 4 << 20
 """Bytes of a zip file's table of contents."""
@@ -109,12 +109,12 @@ class _Stream(io.RawIOBase):
 
 
 def scrub(text: str, length: int = 200) -> str:
-    """The words of a reply on one line, cut short, without what may be a key.
+    """The words of a reply on one printable line, cut short, without what may be a key.
 
     >>> scrub("We have detected your API key as AB12CD34 and our limit is 25 requests per day.")
     'We have detected your API key as … and our limit is 25 requests per day.'
     """
-    words = " ".join(text[: 8 * length].split())
+    words = "".join(letter if letter.isprintable() else "·" for letter in " ".join(text[: 8 * length].split()))
     return _KEYS.sub(lambda match: f"{match[1] or ''}…", words)[:length]
 
 
@@ -134,6 +134,10 @@ def refusing(uri: str, words: Callable[[Exception], str] = str) -> Iterator[None
         zlib.error,
         EOFError,
         NotImplementedError,
+        # What zipfile and pyarrow say of sizes and places that cannot be.
+        ValueError,
+        OverflowError,
+        struct.error,
     ) as error:
         said = scrub(words(error).rstrip("."))
         if "straddling" in said:
@@ -312,18 +316,21 @@ def _parquet(file: Any, head: bytes, uri: str, budget: Budget) -> Grid:
             )
         file = io.BytesIO(data)
     file.seek(0)
-    schema = pq.read_schema(file)
+    with _as_invalid():
+        schema = pq.read_schema(file)
     texts = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_binary(f.type)]
     file.seek(0)
-    found = pq.ParquetFile(file, read_dictionary=texts)
+    with _as_invalid():
+        found = pq.ParquetFile(file, read_dictionary=texts)
     _require_small_columns(found.metadata, uri, budget)
     names = list(schema.names)
     if len(names) > MAX_COLUMNS:
         raise SourceError(f"{uri}: expected at most {MAX_COLUMNS:,} columns, found {len(names):,}. Deliver fewer")
 
     def batches(places: Sequence[int]) -> Iterator[dict[int, pa.Array]]:
-        for batch in found.iter_batches(columns=[names[place] for place in places]):
-            yield {place: as_text(batch.column(names[place])) for place in places}
+        with _as_invalid():
+            for batch in found.iter_batches(columns=[names[place] for place in places]):
+                yield {place: as_text(batch.column(names[place])) for place in places}
 
     # How pandas names the columns that yfinance has in two levels.
     pairs = [re.fullmatch(r"\('(.*)', '(.*)'\)", name) for name in names]
@@ -332,6 +339,19 @@ def _parquet(file: Any, head: bytes, uri: str, budget: Budget) -> Grid:
     levels = [(pair[1], pair[2]) if pair else ("", "") for pair in pairs]
     header = ["" if pair else name for pair, name in zip(pairs, names, strict=True)]
     return Grid(header, batches, _levels([one for one, _ in levels], [two for _, two in levels]))
+
+
+@contextmanager
+def _as_invalid() -> Iterator[None]:
+    """pyarrow says of a damaged Parquet file what others say of a faulty disk or network: a plain ``OSError``."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except OSError as error:
+        if type(error) is not OSError or error.errno is not None:
+            raise
+        raise pa.ArrowInvalid(str(error)) from error
 
 
 def _require_small_columns(metadata: Any, uri: str, budget: Budget) -> None:
@@ -411,7 +431,7 @@ def lists(header: Sequence[str], rows: Sequence[Sequence[Any]], uri: str) -> Gri
     odd = next((number for number, row in enumerate(rows) if len(row) != len(header)), None)
     if odd is not None:
         raise SourceError(
-            f"{uri}: expected {len(header)} cells in each row, found {len(rows[odd])} in row {odd + 1}. Deliver it again"
+            f"{uri}: expected {len(header)} cells in each row, found {len(rows[odd])} in row {odd + 1}. Deliver it anew"
         )
     return _listed(header, len(rows), lambda place: (row[place] for row in rows), uri)
 

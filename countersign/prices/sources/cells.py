@@ -161,7 +161,9 @@ def as_text(column: Any) -> pa.Array:
         # A text of megabytes may stand in each of a million rows, once in the file.
         texts = column.dictionary.cast(pa.string())
         texts.validate(full=True)
-        text = pc.utf8_slice_codeunits(texts, 0, _LONGEST_CELL).take(column.indices)
+        # Marked, so that no number is read from the beginning of another.
+        cut = pc.binary_join_element_wise(pc.utf8_slice_codeunits(texts, 0, _LONGEST_CELL), "…", "")
+        text = pc.if_else(pc.greater(pc.utf8_length(texts), _LONGEST_CELL), cut, texts).take(column.indices)
     elif pa.types.is_timestamp(kind):
         text = pc.strftime(column, format="%Y-%m-%dT%H:%M:%S%z" if kind.tz else "%Y-%m-%d")
     else:

@@ -6,7 +6,7 @@ Belongs here: finding the class, and reading its table as any other. Does not be
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -36,8 +36,8 @@ class OwnSource:
             self._uri = str(self._made.uri)
         except Exception as error:
             raise ConfigError(
-                f"source.object: expected a class as module:Class that takes the options and has a uri, found {path!r}: "
-                f"{type(error).__name__}: {str(error)[:200]}. Put its module beside config/, or install it"
+                f"source.object: expected a class as module:Class that takes the options and has a uri, found {path!r}"
+                f": {type(error).__name__}: {str(error)[:200]}. Put its module beside config/, or install it"
             ) from error
         self._zone = ZoneInfo(zone)
 
@@ -83,7 +83,7 @@ class OwnSource:
         names = Symbols(self._uri)
         return sorted({names.normal(str(symbol)) for symbol in self._asked(lambda: list(self._made.symbols()))})
 
-    def _asked(self, question: Any) -> Any:
+    def _asked(self, question: Callable[[], Any]) -> Any:
         """What the class answers; what goes wrong in it is told as its fault."""
         try:
             return question()

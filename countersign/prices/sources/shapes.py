@@ -129,7 +129,7 @@ PROFILES: Final = (
 )
 PROFILE_NAMES: Final = tuple(profile.name for profile in PROFILES)
 _BY_NAME: Final = {profile.name: profile for profile in PROFILES}
-MAX_CELLS: Final = 100_000_000
+MAX_CELLS: Final = 50_000_000
 """Days times symbols of wide tables in one reply, whether they are asked for or not."""
 _SLICE: Final = 1 << 18
 """Bars that are worked on at once."""

@@ -1,4 +1,4 @@
-"""Every supplier's layout of the same six bars is read to the same frame, and what is no layout is told with a way on."""
+"""Every supplier's layout of the same six bars is read to the same frame; what is no layout is told with a way on."""
 
 from __future__ import annotations
 

@@ -1,0 +1,91 @@
+"""Ingest over sources: the adjustment basis is on record and cannot change unseen, and no name of a symbol is a path."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import date, datetime
+from pathlib import Path
+
+import pytest
+
+from countersign.errors import SourceError
+from countersign.prices.sources.files import FileSource
+from countersign.project import Project, open_project
+from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
+from countersign.tables import PRICES_RAW, PRICES_REJECTED
+from tests.desk import configure
+
+TODAY = date(2013, 3, 4)
+FIRST, SECOND = "2008-09-02", "2008-09-03"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_the_adjustment_of_the_source_is_on_record_with_each_session(project: Project, now: datetime) -> None:
+    [made] = ingest_sessions(project, [FIRST], now)
+    assert made.stored.inputs == {"source": "data/sample/prices.csv.gz", "adjustment": "both"}
+    assert project.store.read_table("prices_raw", FIRST, PRICES_RAW).stored.inputs["adjustment"] == "both"
+
+
+def test_a_source_with_another_adjustment_than_the_newest_session_is_refused_and_nothing_changes(
+    project: Project, now: datetime
+) -> None:
+    list(ingest_sessions(project, [FIRST], now))
+    configure(project.home, ("adjustment: both", "adjustment: splits"))
+    before = files(project.home)
+    changed = open_project(project.home, TODAY)
+    for act in (lambda: list(ingest_sessions(changed, [SECOND], now)), lambda: load_history(changed, now)):
+        with pytest.raises(
+            SourceError,
+            match=r"^source\.adjustment: expected both, which session 2008-09-02 is stored with, found splits\. Write "
+            r"both in config/pipeline\.yaml",
+        ):
+            act()
+    assert files(project.home) == before
+
+
+def test_the_first_session_has_the_adjustment_of_the_history_until_that_is_loaded_again(
+    project: Project, now: datetime
+) -> None:
+    configure(project.home, ("adjustment: both", "adjustment: full"))
+    other = open_project(project.home, TODAY)
+    with pytest.raises(SourceError, match="expected both, which the history is stored with, found full"):
+        list(ingest_sessions(other, [FIRST], now))
+    load_history(other, now)
+    [made] = ingest_sessions(other, [FIRST], now)
+    assert made.stored.inputs["adjustment"] == "full"
+
+
+def test_a_damaged_newest_session_can_be_made_again(project: Project, now: datetime) -> None:
+    [made] = ingest_sessions(project, [FIRST], now)
+    path = project.home / "artifacts" / "sessions" / FIRST / "prices_raw.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert list(ingest_sessions(project, [FIRST], now)) == [made]
+    assert path.read_bytes() == whole
+
+
+def test_a_symbol_that_looks_like_a_path_is_rejected_with_a_reason_and_writes_nowhere_else(
+    project: Project, now: datetime
+) -> None:
+    prices = project.home / "data" / "sample" / "prices.csv.gz"
+    hostile = ["../../../escaped", "/etc/cron.d/escaped", "A\x1b[2JB", "A\x00B", "=cmd|' /C calc'!A0", "S" * 5000]
+    lines = gzip.decompress(prices.read_bytes()).decode().rstrip().split("\n")
+    lines += [f"{FIRST},{symbol},10,11,9,10,10,1" for symbol in hostile]
+    prices.write_bytes(gzip.compress("\n".join(lines).encode(), 1))
+    configure(
+        project.home,
+        ("symbols: [AAPL, FB, GOOG, IBM, MSFT]", "# all"),
+        ("max_rejected_share: 0.05", "max_rejected_share: 0.9"),
+    )
+    before = set(files(project.home.parent))
+    opened = open_project(project.home, TODAY)
+    assert isinstance(opened.source, FileSource)
+    list(ingest_sessions(opened, [FIRST], now))
+    list(clean_sessions(opened, [FIRST]))
+    made = {Path(name).parent.as_posix() for name in set(files(project.home.parent)) - before}
+    assert made == {f"{project.home.name}/artifacts/sessions/{FIRST}"}
+    rejected = project.store.read_table("prices_rejected", FIRST, PRICES_REJECTED).frame
+    assert {"A\x1b[2JB", "A\x00B"} <= set(rejected["symbol"])
