@@ -1,4 +1,4 @@
-"""Ingest over sources: the adjustment basis is on record and cannot change unseen, and no name of a symbol is a path."""
+"""Ingest over sources: the adjustment is on record and cannot change unseen, and no name of a symbol is a path."""
 
 from __future__ import annotations
 

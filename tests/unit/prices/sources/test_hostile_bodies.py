@@ -1,4 +1,4 @@
-"""Hostile replies: clean bars, cells that are quoted to be quarantined, or a clear refusal; bounded in memory and time."""
+"""Hostile replies: clean bars, cells that are quoted to be quarantined, or a clear refusal; memory and time bounded."""
 
 from __future__ import annotations
 
