@@ -28,7 +28,7 @@ from countersign.prices.sources.cells import as_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MAX_UNPACKED: Final = 1 << 30
+MAX_UNPACKED: Final = 2 << 30
 """Bytes of all files of one reply, once unpacked."""
 MAX_JSON: Final = 24 << 20
 """Bytes of one JSON document, which has to be read whole."""
@@ -322,12 +322,12 @@ def _parquet(file: Any, head: bytes, uri: str, budget: Budget) -> Grid:
     file.seek(0)
     with _as_invalid():
         found = pq.ParquetFile(file, read_dictionary=texts)
-    _require_small_columns(found.metadata, uri, budget)
     names = list(schema.names)
     if len(names) > MAX_COLUMNS:
         raise SourceError(f"{uri}: expected at most {MAX_COLUMNS:,} columns, found {len(names):,}. Deliver fewer")
 
     def batches(places: Sequence[int]) -> Iterator[dict[int, pa.Array]]:
+        _require_small_columns(found.metadata, {names[place] for place in places}, uri, budget)
         with _as_invalid():
             for batch in found.iter_batches(columns=[names[place] for place in places]):
                 yield {place: as_text(batch.column(names[place])) for place in places}
@@ -354,11 +354,13 @@ def _as_invalid() -> Iterator[None]:
         raise pa.ArrowInvalid(str(error)) from error
 
 
-def _require_small_columns(metadata: Any, uri: str, budget: Budget) -> None:
+def _require_small_columns(metadata: Any, names: set[str], uri: str, budget: Budget) -> None:
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for place in range(group.num_columns):
             column = group.column(place)
+            if column.path_in_schema not in names and column.path_in_schema.split(".")[0] not in names:
+                continue
             budget.take(column.total_uncompressed_size, uri)
             if column.physical_type.endswith("BYTE_ARRAY") and column.total_uncompressed_size > MAX_TEXT:
                 raise SourceError(

@@ -60,23 +60,25 @@ _USUAL: Final = {
     "adj_close": ("adj_close", "adjclose", "adjusted_close", "closeadj"),
     "volume": ("volume", "vol"),
 }
-_BARS: Final = {name: (name,) for name in ("open", "high", "low", "close", "volume")}
+_FIELDS: Final = ("open", "high", "low", "close", "volume")
+_BARS: Final = {"symbol": _USUAL["symbol"], **{name: (name,) for name in _FIELDS}}
 
 PROFILES: Final = (
     Profile("long", _USUAL),
     Profile("per_symbol", {name: names for name, names in _USUAL.items() if name != "symbol"}),
     Profile("wide", {"date": _USUAL["date"]}, layout="wide"),
     Profile("yfinance", {"date": ("date", "datetime"), **_BARS, "adj_close": ("adj_close",)}, layout="levels"),
-    Profile("yfinance_history", {"date": ("date",), **_BARS}, frozenset({"dividends", "stock_splits"})),
+    Profile("yfinance_history", {"date": ("date", "datetime"), **_BARS}, frozenset({"dividends", "stock_splits"})),
     Profile(
         "stooq",
-        {"date": ("date",), "symbol": ("ticker",), **_BARS, "volume": ("vol", "volume")},
+        {"date": ("date",), **_BARS, "volume": ("vol", "volume")},
         frozenset({"ticker", "per", "openint"}),
     ),
     Profile(
         "alpha_vantage",
         {
             "date": ("timestamp",),
+            "symbol": _USUAL["symbol"],
             "open": ("1. open", "open"),
             "high": ("2. high", "high"),
             "low": ("3. low", "low"),
@@ -90,7 +92,7 @@ PROFILES: Final = (
     ),
     Profile(
         "tiingo",
-        {"date": ("date",), "symbol": ("ticker",), **_BARS, "adj_close": ("adjClose",)},
+        {"date": ("date",), **_BARS, "adj_close": ("adjClose",)},
         frozenset({"adjclose", "divcash", "splitfactor"}),
     ),
     Profile(
@@ -112,7 +114,6 @@ PROFILES: Final = (
         "nasdaq_data_link",
         {
             "date": ("date",),
-            "symbol": ("ticker",),
             **_BARS,
             "adj_close": ("adj_close", "closeadj"),
         },
@@ -123,7 +124,7 @@ PROFILES: Final = (
     ),
     Profile(
         "eodhd",
-        {"date": ("date",), "symbol": ("code",), **_BARS, "adj_close": ("adjusted_close",)},
+        {"date": ("date",), **_BARS, "adj_close": ("adjusted_close",)},
         frozenset({"date", "adjusted_close"}),
     ),
 )
@@ -297,7 +298,9 @@ def _planned(body: Any, reading: Reading, stem: str, uri: str) -> tuple[Grid, _P
         grid = _grid(body, holder, uri)
         if holder is not None:
             named = named or holder
-            symbol = symbol or str(_at(body, holder.symbol) or "") if holder.symbol else symbol
+            # What the reply says of itself comes before what it was thought to be.
+            own = _at(body, holder.symbol) if holder.symbol else None
+            symbol = own if isinstance(own, str) and own.strip() else symbol
             more = bool(holder.more and _at(body, holder.more))
     plain = [_plain(name) for name in grid.header]
     profile = named or _recognised(grid, plain, reading.rename)
@@ -361,7 +364,7 @@ def _recognised(grid: Grid, plain: Sequence[str], rename: Mapping[str, str]) -> 
         return _BY_NAME["yfinance"]
     if plain and not rename:
         marked = next((p for p in PROFILES if p.marks and p.marks <= set(plain)), None)
-        if marked and not (marked.name == "eodhd" and set(plain) & {"symbol", "ticker"}):
+        if marked:
             return marked
         known = {name for names in _USUAL.values() for name in names}
         others = [name.strip() for name in grid.header[1:]]
@@ -433,7 +436,7 @@ def _of_levels(grid: Grid, profile: Profile, date: int, uri: str) -> tuple[tuple
                 f"{uri}: expected each column of a symbol once, found {name} of {symbol} twice. Correct it"
             )
         cells[column] = place
-    lacking = [f"{name} of {s}" for s, cells in groups.items() for name in _BARS if name not in cells]
+    lacking = [f"{name} of {s}" for s, cells in groups.items() for name in _FIELDS if name not in cells]
     if lacking or not groups:
         raise SourceError(
             f"{uri}: expected open, high, low, close and volume of each symbol in the header lines, missing "

@@ -195,6 +195,21 @@ def test_the_symbol_of_a_file_without_one_is_its_name_or_the_one_that_is_given()
         read_body(data, name="", uri="reply", zone=ZONE)
 
 
+@pytest.mark.parametrize("name", ["yfinance_history/AAPL.csv", "tiingo_csv/AAPL.csv", "stooq_daily/aapl.us.csv"])
+@pytest.mark.parametrize("column", ["Symbol", "ticker"])
+def test_a_column_of_symbols_in_a_layout_of_one_symbol_a_file_is_not_overlooked(name: str, column: str) -> None:
+    header, *rows = (FIXTURES / name).read_text().splitlines()
+    both = [f"{row},{symbol}" for symbol in ("IBM", "MSFT") for row in rows]
+    body = "\n".join([f"{header},{column}", *both]).encode()
+    found = read_body(body, name="AAPL.csv", uri="reply", zone=ZONE, symbol="AAPL")
+    assert found["symbol"].tolist() == ["IBM"] * 3 + ["MSFT"] * 3
+
+
+def test_a_reply_that_says_its_symbol_is_believed_before_the_one_that_was_asked_for() -> None:
+    data = (FIXTURES / "massive.json").read_bytes()
+    assert set(read_body(data, name="", uri="reply", zone=ZONE, symbol="MSFT")["symbol"]) == {"AAPL"}
+
+
 def test_a_symbol_that_is_not_listed_yet_has_no_bar_in_a_wide_table() -> None:
     found = read_body(b"Date,AAPL,FB\n2012-05-17,75.7,\n2012-05-18,75.8,38.2\n", name="w", uri="reply", zone=ZONE)
     assert found[["date", "symbol", "close"]].to_numpy().tolist() == [
