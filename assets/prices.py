@@ -44,6 +44,7 @@ def price_history(context: dg.AssetExecutionContext, project: ProjectResource, c
     retry_policy=RETRY_TRANSPORT,
     metadata=column_schema(PRICES_RAW),
     check_specs=[
+        check_spec("prices_raw", checks.schema, blocking=True),
         check_spec("prices_raw", checks.bars_arrived, blocking=True),
         check_spec("prices_raw", checks.previous_close_known, blocking=False),
     ],

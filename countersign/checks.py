@@ -9,14 +9,15 @@ A check has three answers. ``insufficient`` means that there was too little to j
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from countersign.errors import QualityError
 from countersign.features import FEATURES, MIN_HISTORY
+from countersign.prices.schema import Difference, breaks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,30 @@ def require(what: str, remedy: str, *results: CheckResult) -> tuple[CheckResult,
     if refusing:
         raise RefusedError(f"{what} is refused: {'; '.join(refusing)}. {remedy}", results)
     return results
+
+
+def schema(found: Sequence[Difference], digest: str) -> CheckResult:
+    """What arrives has the columns of the data contract. Blocking where one is missing or of another type."""
+    broken = breaks(found)
+    shown = [str(one) for one in found]
+    sentence = f"what arrives has the columns of the contract (schema {digest[:12]})"
+    if found:
+        sentence = f"{len(found)} columns differ from config/contracts/prices.yaml: {'; '.join(shown[:EXAMPLES])}"
+    return CheckResult(
+        "schema",
+        "fail" if found else "pass",
+        sentence,
+        blocking=bool(broken),
+        numbers={"value": len(found), "threshold": 0, "breaking": len(broken)},
+        examples=tuple(
+            {"column": one.column, "contract": one.contract, "arrived": one.arrived} for one in found[:EXAMPLES]
+        ),
+    )
+
+
+def schema_unread(verdict: CheckResult) -> CheckResult:
+    """The same of columns that no bars could be read from."""
+    return replace(verdict, status="fail", blocking=True)
 
 
 def bars_arrived(raw: pd.DataFrame, session: str, previous: str) -> CheckResult:

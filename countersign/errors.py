@@ -22,6 +22,14 @@ class SourceError(CountersignError):
     """The source's reply cannot be used: missing, empty, or not bars."""
 
 
+class SchemaError(SourceError):
+    """The source's columns are not those that bars are read from; ``header`` has their names, as they arrived."""
+
+    def __init__(self, message: str, header: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.header = header
+
+
 class TransportError(CountersignError):
     """The source could not be reached. The only error that is worth another attempt."""
 

@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from countersign.config import PipelineConfig, load_config
+from countersign.contract import renamed
 from countersign.errors import ConfigError, SessionError
 from countersign.prices.sources import PriceSource, open_source
 from countersign.sessions import SessionCalendar, load_calendar
@@ -83,7 +84,7 @@ def open_project(home: Path, today: date) -> Project:
         home=home,
         config=config,
         calendar=calendar,
-        source=open_source(config.source, home, calendar.timezone),
+        source=open_source(config.source, home, calendar.timezone, renamed(home)),
         store=ArtifactStore(str(home / root) if local else root, config.artifacts.format),
         journal=Journal(records / "journal.jsonl"),
         predictions=PredictionLog(records / "predictions"),

@@ -188,7 +188,7 @@ def _freshness(
 
 
 def _data(read: _Reader, days: list[str], contract: Contract, limits: DataThresholds) -> Iterator[Reading]:
-    columns = contract.schema_columns
+    columns = contract.measured_columns
     kept = [read.table("prices_clean", day, PRICES_CLEAN, ("symbol",))["symbol"] for day in days]
     rejected = np.array([len(read.table("prices_rejected", day, PRICES_REJECTED, ("row",))) for day in days])
     filled, unreadable = np.zeros((2, len(days), len(columns)), dtype=np.int64)

@@ -23,6 +23,7 @@ from countersign.project import Project
 from countersign.steps.gate import gate_state, put_into_service
 from countersign.steps.made import Made, Numbers
 from countersign.steps.prices import HISTORY
+from countersign.steps.schema import agreed
 from countersign.storage.artifacts import Stored
 from countersign.storage.journal import Event
 from countersign.tables import PRICES_CLEAN
@@ -122,7 +123,7 @@ def evaluate_source(
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
     first = first or config.history.start.isoformat()
     last = last or project.calendar.last_closed(now) or first
-    reply = project.source.read(first, last)
+    reply, _ = agreed(project, "the evaluation", first, last)
     reply = ingest.of_symbols(reply, config.symbols)
     if reply.empty:
         raise SourceError(f"{project.source.uri}: expected bars of {first} … {last}, found none; name other sessions")

@@ -15,6 +15,7 @@ from countersign.prices import ingest
 from countersign.prices.clean import clean_bars
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers, again
+from countersign.steps.schema import agreed
 from countersign.tables import PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED
 
 HISTORY: Final = "history/prices"
@@ -37,8 +38,9 @@ def load_history(project: Project, now: datetime) -> Made:
     first, last = config.history.start.isoformat(), project.calendar.at(project.first_session, -1)
     project.calendar.require_closed(last, now)
     require_basis(project, with_history=False)
+    reply, _ = agreed(project, "price_history", first, last)
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
-    reply = ingest.of_symbols(project.source.read(first, last), config.symbols)
+    reply = ingest.of_symbols(reply, config.symbols)
     if reply.empty:
         raise SourceError(
             f"{project.source.uri}: expected bars of {first} … {last}, found none. Set history.start and "
@@ -80,7 +82,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
         calendar.require_closed(session, now)
     require_basis(project, with_history=True)
     inputs = {"source": uri, "adjustment": project.config.source.adjustment}
-    reply = project.source.read(calendar.at(sessions[0], -1), sessions[-1])
+    reply, schema = agreed(project, f"the reply of {uri}", calendar.at(sessions[0], -1), sessions[-1])
     # A symbol without bars here may be unlisted; asking the source whether it knows it at all costs a pass over it.
     absent = sorted(set(project.config.symbols or ()) - set(reply["symbol"]))
     if absent:
@@ -95,6 +97,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
         verdicts = checks.require(
             f"prices_raw of {session}",
             f"Correct {uri}, then run the session again",
+            schema,
             checks.bars_arrived(raw, session, calendar.at(session, -1)),
             checks.previous_close_known(raw),
         )

@@ -39,6 +39,7 @@ from countersign.prices.clean import clean_bars
 from countersign.prices.panel import Panel
 from countersign.project import Project
 from countersign.steps.monitoring import Seen, subject_counts
+from countersign.steps.schema import agreed
 from countersign.tables import Column
 from countersign.thresholds import DriftThresholds, Thresholds, load_thresholds
 
@@ -79,7 +80,8 @@ def source_verdicts(
     contract = load_contract(project.home).schema_columns
     config, dates, start = project.config, project.calendar.dates, project.config.history.start.isoformat()
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
-    raw = ingest.with_previous(ingest.of_symbols(project.source.read(start, last), config.symbols), dates)
+    reply, _ = agreed(project, "the replay", start, last)
+    raw = ingest.with_previous(ingest.of_symbols(reply, config.symbols), dates)
     bars = clean_bars(raw, dates).bars
     days = bars["date"].to_numpy().astype("datetime64[D]")
     if not (days >= np.datetime64(first or start)).any():

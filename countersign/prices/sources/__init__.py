@@ -6,7 +6,9 @@ Belongs here: reading bars as the source says them. Does not belong here: judgin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -36,8 +38,11 @@ class PriceSource(Protocol):
         ...
 
 
-def open_source(config: SourceConfig, home: Path, zone: str) -> PriceSource:
-    """The source that ``source`` of ``config/pipeline.yaml`` asks for. ``zone`` is the exchange's time zone.
+def open_source(
+    config: SourceConfig, home: Path, zone: str, rename: Mapping[str, str] = MappingProxyType({})
+) -> PriceSource:
+    """The source that ``source`` of ``config/pipeline.yaml`` asks for. ``zone`` is the exchange's time zone,
+    ``rename`` what the data contract renames besides.
 
     Raises ``ConfigError`` where it cannot be made. What it needs is imported here: nobody pays for another's library.
     """
@@ -53,7 +58,7 @@ def open_source(config: SourceConfig, home: Path, zone: str) -> PriceSource:
                 zone=zone,
                 profile=config.profile,
                 symbol=config.symbol,
-                rename=config.rename,
+                rename={**rename, **config.rename},
                 max_bars=config.max_bars,
             )
         case OwnSourceConfig():

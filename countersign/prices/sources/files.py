@@ -68,9 +68,10 @@ class FileSource:
         """See ``PriceSource.read``."""
         files = self._files()
         reading = Reading(self._zone, self._profile, self._symbol, self._rename, first, last)
-        frame = to_frame(self._bars(files, Reply(self._uri, reading)), self._uri, self._max_bars)
+        reply = Reply(self._uri, reading)
+        frame = to_frame(self._bars(files, reply), self._uri, self._max_bars)
         # What two files say alike was delivered twice.
-        return frame if len(files) == 1 else frame.drop_duplicates(ignore_index=True)
+        return reply.mark(frame if len(files) == 1 else frame.drop_duplicates(ignore_index=True))
 
     def symbols(self) -> list[str]:
         """See ``PriceSource.symbols``."""

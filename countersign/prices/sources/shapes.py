@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from countersign.errors import SourceError
+from countersign.errors import SchemaError, SourceError
 from countersign.prices.sources import bodies
 from countersign.prices.sources.bodies import Budget, Grid
 from countersign.prices.sources.cells import NUMBERS, Symbols, days, read_numbers, to_frame
@@ -139,6 +139,18 @@ _TICKER: Final = re.compile(r"[A-Z0-9^][A-Z0-9.^=/_-]{0,11}", re.ASCII)
 _PACKED: Final = re.compile(r"(?i)\.(csv|txt|json|jsonl|ndjson|parquet|pq|gz|gzip|zip)$")
 
 
+ARRIVED: Final = "arrived"
+"""Under which a frame's ``attrs`` have the columns that arrived."""
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """Columns of a reply: those of ours that were found, and what else the usual layouts do not have."""
+
+    columns: frozenset[str]
+    further: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True)
 class Reading:
     """How to read a reply, and which part of it."""
@@ -168,6 +180,8 @@ class _Plan:
     date: int
     symbol: int | None
     groups: tuple[tuple[str, Mapping[str, int]], ...]
+    further: tuple[str, ...] = ()
+    """Names of columns that no layout of a supplier explains and nothing reads, in plain form."""
 
 
 def read_body(
@@ -182,7 +196,7 @@ def read_body(
     Raises ``SourceError`` for all that is not bars: error pages, error JSON, an empty or a truncated reply.
     """
     reply = Reply(uri, Reading(zone, profile or "auto", symbol or ""))
-    return to_frame(reply.bars(io.BytesIO(data), name, uri), uri)
+    return reply.mark(to_frame(reply.bars(io.BytesIO(data), name, uri), uri))
 
 
 class Reply:
@@ -197,6 +211,18 @@ class Reply:
         self._budget = Budget()
         self._bodies = 0
         self._cells = 0
+        self._columns = {"date", "symbol"}
+        self._further: set[str] = set()
+
+    @property
+    def arrived(self) -> Arrived:
+        """The columns that were there, once the bars were read."""
+        return Arrived(frozenset(self._columns), frozenset(self._further))
+
+    def mark(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """``frame`` with what arrived in its ``attrs``."""
+        frame.attrs[ARRIVED] = self.arrived
+        return frame
 
     def bars(self, file: Any, name: str, uri: str) -> Iterator[pa.Table]:
         """The bars of one file, piece by piece: days, symbols, the numbers that are asked for, ``unreadable``."""
@@ -209,6 +235,8 @@ class Reply:
                 grid, plan, more = _planned(body, self._reading, _stem(inner), place)
                 self.is_cut = more and (self.is_cut or not self._bodies)
                 self._bodies += 1
+                self._columns.update(name for _, cells in plan.groups for name in cells)
+                self._further.update(plan.further)
                 named = [] if plan.symbol is None else [plan.symbol]
                 places = sorted({plan.date, *named, *(n for _, cells in plan.groups for n in cells.values())})
                 names = pa.array([self.symbols.normal(symbol) for symbol, _ in plan.groups if not named], pa.string())
@@ -302,9 +330,9 @@ def _planned(body: Any, reading: Reading, stem: str, uri: str) -> tuple[Grid, _P
             own = _at(body, holder.symbol) if holder.symbol else None
             symbol = own if isinstance(own, str) and own.strip() else symbol
             more = bool(holder.more and _at(body, holder.more))
-    plain = [_plain(name) for name in grid.header]
-    profile = named or _recognised(grid, plain, reading.rename)
-    return grid, _plan(grid, plain, profile, named is not None, reading, symbol or stem, uri), more
+    names = [plain(name) for name in grid.header]
+    profile = named or _recognised(grid, names, reading.rename)
+    return grid, _plan(grid, names, profile, named is not None, reading, symbol or stem, uri), more
 
 
 def _holder(document: Any, named: Profile | None, uri: str) -> Profile | None:
@@ -354,7 +382,7 @@ def _at(document: Any, path: Sequence[str]) -> Any:
     return document
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A column's name without case and punctuation: ``<TICKER>``, ``Adj. Close`` → ``ticker``, ``adj_close``."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
@@ -375,21 +403,22 @@ def _recognised(grid: Grid, plain: Sequence[str], rename: Mapping[str, str]) -> 
 
 
 def _plan(
-    grid: Grid, plain: Sequence[str], profile: Profile, is_named: bool, reading: Reading, symbol: str, uri: str
+    grid: Grid, names: Sequence[str], profile: Profile, is_named: bool, reading: Reading, symbol: str, uri: str
 ) -> _Plan:
-    renamed = {ours: _plain(theirs) for theirs, ours in reading.rename.items()}
+    renamed = [(ours, plain(theirs)) for theirs, ours in reading.rename.items()]
 
     def places(ours: str) -> list[int]:
-        names = (renamed[ours],) if ours in renamed else profile.columns.get(ours, ())
-        for name in names:
+        # What arrives under its old name is read as before.
+        wanted = (*(theirs for name, theirs in renamed if name == ours), *profile.columns.get(ours, ()))
+        for name in wanted:
             # A single letter means other things in capitals: t is the time, T the ticker.
-            met = [n.strip() for n in grid.header] if len(name) == 1 else plain
-            found = [place for place, other in enumerate(met) if other == (name if len(name) == 1 else _plain(name))]
+            met = [n.strip() for n in grid.header] if len(name) == 1 else names
+            found = [place for place, other in enumerate(met) if other == (name if len(name) == 1 else plain(name))]
             if found:
                 return found
         return []
 
-    if not any(plain) and not grid.levels:
+    if not any(names) and not grid.levels:
         raise SourceError(
             f"{uri}: expected a header line, found an empty file or line. Deliver it again, then run again"
         )
@@ -406,7 +435,7 @@ def _plan(
         if not found["symbol"] and (not symbol or (is_named and profile.name == "long")):
             wrong.append("missing symbol")
     if wrong:
-        raise SourceError(_mismatch(uri, profile, is_named, wrong, grid.header))
+        raise SchemaError(_mismatch(uri, profile, is_named, wrong, grid.header), tuple(grid.header))
     date = found["date"][0]
     if profile.layout == "wide":
         columns = [(name.strip(), place) for place, name in enumerate(grid.header) if place != date]
@@ -416,18 +445,21 @@ def _plan(
     if profile.layout == "levels":
         return _Plan(date, None, _of_levels(grid, profile, date, uri))
     cells = {name: found[name][0] for name in reading.numbers if found[name]}
+    used = {place for there in found.values() for place in there}
+    usual = profile.name in ("long", "per_symbol")
+    further = tuple(name for place, name in enumerate(names) if usual and name and place not in used)
     if found["symbol"]:
-        return _Plan(date, found["symbol"][0], (("", cells),))
-    return _Plan(date, None, ((symbol, cells),))
+        return _Plan(date, found["symbol"][0], (("", cells),), further)
+    return _Plan(date, None, ((symbol, cells),), further)
 
 
 def _of_levels(grid: Grid, profile: Profile, date: int, uri: str) -> tuple[tuple[str, Mapping[str, int]], ...]:
     """The columns of each symbol, where the header says field and symbol of each."""
     fields, symbols = grid.levels or ((), ())
-    ours = {_plain(name): column for column, names in profile.columns.items() for name in names}
+    ours = {plain(name): column for column, names in profile.columns.items() for name in names}
     groups: dict[str, dict[str, int]] = {}
     for place, (name, symbol) in enumerate(zip(fields, symbols, strict=True)):
-        column = ours.get(_plain(name))
+        column = ours.get(plain(name))
         if place == date or column is None:
             continue
         cells = groups.setdefault(symbol.strip(), {})

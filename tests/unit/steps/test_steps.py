@@ -236,7 +236,7 @@ BAD = {
     "missing column": Bad(
         lambda home: deliver(home, [source_lines(home)[0].replace("close,adj", "clos,adj"), *source_lines(home)[1:]]),
         third,
-        SourceError,
+        QualityError,
         "prices.csv.gz: expected .* columns .* missing close",
     ),
     "empty file": Bad(lambda home: deliver(home, []), third, SourceError, "prices.csv.gz: .* found an empty file"),

@@ -1,0 +1,87 @@
+"""Schema: what a source delivers, brought to the contract's columns, and how it differs from them.
+
+Belongs here: applying a mapping to bars, comparing columns. Does not belong here: the contract's file
+(``countersign.contract``), reading (``sources``), a session's cells (``monitoring.contract``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from countersign.prices.sources.shapes import ARRIVED, Arrived
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from countersign.contract import Contract, SchemaMapping
+
+MISSING: Final = "missing"
+NEW: Final = "new"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One column in which a delivery is not the contract's."""
+
+    column: str
+    contract: str
+    """Type of the contract's, or ``not in it``."""
+    arrived: str
+    """Type that arrived, ``missing``, or ``new``: a further one that nothing reads."""
+
+    def __str__(self) -> str:
+        return f"{self.column}: {self.contract} in the contract, {self.arrived} in what arrived"
+
+
+def arrived_in(frame: pd.DataFrame) -> Arrived:
+    """The columns of a reply; of a source that does not say, those in which anything stands."""
+    said = frame.attrs.get(ARRIVED)
+    if isinstance(said, Arrived):
+        return said
+    notes = frame["unreadable"].dropna()
+    filled = {name for name in frame.columns if name != "unreadable" and frame[name].notna().any()}
+    return Arrived(frozenset(filled | {n for n in frame.columns if notes.str.contains(rf"(?:^|\s){n}=").any()}))
+
+
+def differences(contract: Contract, arrived: Arrived, frame: pd.DataFrame | None = None) -> list[Difference]:
+    """How a delivery differs, column by column: in the contract's order, then what is new.
+
+    With ``frame``, its bars, a number column without any number in it has arrived as text.
+    """
+    mapping, found = contract.mapping, []
+    for name, terms in contract.columns.items():
+        if name not in arrived.columns:
+            if name not in mapping.default:
+                found.append(Difference(name, terms.type, MISSING))
+        elif frame is not None and terms.type == "number" and _is_text(frame, name):
+            found.append(Difference(name, terms.type, "text"))
+    unasked = sorted(arrived.columns - set(contract.columns))
+    found += [Difference(name, "not in it", "number") for name in unasked if name not in mapping.drop]
+    found += [Difference(name, "not in it", NEW) for name in sorted(arrived.further - set(mapping.drop))]
+    return found
+
+
+def breaks(found: Collection[Difference]) -> list[Difference]:
+    """Those with which the bars cannot be what the contract says; a further column takes nothing away."""
+    return [one for one in found if one.arrived != NEW]
+
+
+def mapped(frame: pd.DataFrame, mapping: SchemaMapping) -> pd.DataFrame:
+    """Bars (as ``PriceSource.read`` gives them) with the defaults and factors of ``mapping``."""
+    arrived = arrived_in(frame)
+    for name, value in mapping.default.items():
+        if name not in arrived.columns and value is not None:
+            frame[name] = value
+    for name in set(mapping.drop) & arrived.columns:
+        frame[name] = None
+    for name, factor in mapping.factor.items():
+        since = factor.since.isoformat() if factor.since else ""
+        frame[name] = frame[name].where(frame["date"] < since, frame[name] * factor.by)
+    return frame
+
+
+def _is_text(frame: pd.DataFrame, name: str) -> bool:
+    notes = frame["unreadable"].dropna()
+    return bool(frame[name].isna().all() and notes.str.contains(rf"(?:^|\s){name}=").any())

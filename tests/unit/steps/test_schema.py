@@ -1,0 +1,255 @@
+"""The data contract at ingest: what no longer fits stops, a person accepts it, and what came before stays readable."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from countersign.checks import RefusedError
+from countersign.cli import main
+from countersign.contract import SchemaMapping, UnitFactor, contract_path, contract_text, load_contract
+from countersign.errors import ConfigError
+from countersign.project import Project
+from countersign.settings import parse_settings
+from countersign.steps.gate import verify_project
+from countersign.steps.prices import ingest_sessions
+from countersign.steps.schema import accept, deliver
+from countersign.tables import PRICES_RAW
+
+SESSION = "2008-09-03"
+TODAY = date(2013, 3, 4)
+Rows = list[list[str]]
+
+
+def source(home: Path) -> Path:
+    return home / "data" / "sample" / "prices.csv.gz"
+
+
+def rows_of(home: Path) -> Rows:
+    return [line.split(",") for line in gzip.decompress(source(home).read_bytes()).decode().splitlines()]
+
+
+def change(home: Path, edit: Callable[[Rows], Rows]) -> None:
+    """Have the source deliver its table as ``edit`` makes it."""
+    source(home).write_bytes(gzip.compress("\n".join(map(",".join, edit(rows_of(home)))).encode(), 1))
+
+
+def header(old: str, new: str) -> Callable[[Rows], Rows]:
+    return lambda rows: [[new if name == old else name for name in rows[0]], *rows[1:]]
+
+
+def without(name: str) -> Callable[[Rows], Rows]:
+    def edit(rows: Rows) -> Rows:
+        place = rows[0].index(name)
+        return [[*row[:place], *row[place + 1 :]] for row in rows]
+
+    return edit
+
+
+def with_column(name: str, value: str) -> Callable[[Rows], Rows]:
+    return lambda rows: [[*rows[0], name], *([*row, value] for row in rows[1:])]
+
+
+def times(name: str, factor: float, since: str) -> Callable[[Rows], Rows]:
+    def edit(rows: Rows) -> Rows:
+        place, day = rows[0].index(name), rows[0].index("date")
+        return [
+            rows[0],
+            *(
+                [*r[:place], repr(float(r[place]) * factor), *r[place + 1 :]] if r[day] >= since and r[place] else r
+                for r in rows[1:]
+            ),
+        ]
+
+    return edit
+
+
+def ingest(project: Project, now: datetime) -> Any:
+    # As each run does: the contract may have changed since.
+    (made,) = ingest_sessions(open_project(project.home, TODAY), [SESSION], now)
+    return made
+
+
+def bars(project: Project) -> dict[str, list[Any]]:
+    frame = project.store.read_table("prices_raw", SESSION, PRICES_RAW).frame
+    return {name: frame[name].tolist() for name in ("symbol", "open", "close", "volume")}
+
+
+def agree(project: Project, now: datetime, **changes: Any) -> None:
+    nothing: dict[str, Any] = {"rename": {}, "drop": (), "default": {}, "factor": {}}
+    accept(project, SESSION, "ann", "the vendor's new file", now, **(nothing | changes))
+
+
+def snapshot(project: Project) -> dict[str, bytes]:
+    files = [*(project.home / "artifacts").rglob("*"), *(project.home / "config").rglob("*")]
+    return {str(path): path.read_bytes() for path in files if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (header("close", "px_last"), ["close: number in the contract, missing", "px_last: not in it"]),
+        (without("volume"), ["volume: number in the contract, missing"]),
+        (
+            lambda rows: [rows[0], *([*r[:-1], "many"] for r in rows[1:])],
+            ["volume: number in the contract, text in what arrived"],
+        ),
+    ],
+    ids=["renamed", "missing", "another type"],
+)
+def test_a_source_that_no_longer_fits_stops_with_the_difference_column_by_column_and_writes_nothing(
+    edit: Callable[[Rows], Rows], said: list[str], project: Project, now: datetime
+) -> None:
+    change(project.home, edit)
+    before = snapshot(project)
+    with pytest.raises(RefusedError, match="countersign schema diff") as caught:
+        ingest(project, now)
+    (verdict,) = [result for result in caught.value.results if result.name == "schema"]
+    assert verdict.refuses
+    assert all(words in verdict.sentence for words in said)
+    assert [row["column"] for row in verdict.examples] == [words.split(":")[0] for words in said]
+    assert snapshot(project) == before
+
+
+def test_a_further_column_is_told_of_and_stops_nothing_until_a_person_knows_it(project: Project, now: datetime) -> None:
+    change(project.home, with_column("exchange", "N"))
+
+    def schema() -> Any:
+        return next(check for check in ingest(project, now).checks if check.name == "schema")
+
+    assert (schema().status, schema().blocking) == ("fail", False)
+    agree(project, now, drop=["exchange"])
+    assert schema().status == "pass"
+
+
+def test_a_renamed_column_is_read_once_a_person_accepted_it_and_the_old_file_still_is(
+    project: Project, now: datetime
+) -> None:
+    ingest(project, now)
+    expected, old = bars(project), source(project.home).read_bytes()
+    change(project.home, header("close", "Px.Last"))
+    agree(project, now, rename={"Px.Last": "close"})
+    ingest(project, now)
+    assert bars(project) == expected
+    source(project.home).write_bytes(old)
+    ingest(project, now)
+    assert bars(project) == expected
+
+
+def test_a_column_that_no_longer_arrives_is_filled_as_accepted_and_counts_for_nobody_as_missing(
+    project: Project, now: datetime
+) -> None:
+    change(project.home, without("volume"))
+    agree(project, now, default={"volume": None})
+    assert ingest(project, now).checks[0].status == "pass"
+    assert all(value != value for value in bars(project)["volume"]), "null, and not 0"
+    assert "volume" not in {column.name for column in load_contract(project.home).measured_columns}
+    agree(project, now, default={"volume": 7.0})
+    ingest(project, now)
+    assert set(bars(project)["volume"]) == {7.0}
+
+
+def test_another_unit_is_multiplied_from_its_first_session_on_and_before_it_not(
+    project: Project, now: datetime
+) -> None:
+    ingest(project, now)
+    expected = bars(project)
+    change(project.home, times("open", 100, SESSION))
+    agree(project, now, factor={"open": (0.01, date.fromisoformat(SESSION))})
+    ingest(project, now)
+    assert bars(project)["open"] == pytest.approx(expected["open"], rel=1e-12)
+    before = deliver(project, "2008-09-02", "2008-09-02").bars
+    assert before is not None
+    price = dict(zip(before["symbol"], before["open"], strict=True))
+    raw = {row[1]: float(row[2]) for row in rows_of(project.home) if row[0] == "2008-09-02"}
+    assert {symbol: raw[symbol] for symbol in price} == price
+
+
+def test_what_was_accepted_by_whom_and_why_is_on_record_and_the_journal_verifies(
+    project: Project, now: datetime
+) -> None:
+    change(project.home, header("close", "px_last"))
+    agree(project, now, rename={"px_last": "close"})
+    line = project.journal.read()[-1]
+    assert (line["event"], line["by"], line["reason"]) == ("schema_accepted", "ann", "the vendor's new file")
+    assert line["mapping"]["rename"] == {"px_last": "close"}
+    assert line["contract_before"] != line["contract_after"]
+    assert verify_project(project)[1:] == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "expected a change"),
+        ({"rename": {"px_last": "price"}}, "expected one of the columns"),
+        ({"rename": {"px_first": "close"}}, "expected that what arrives of 2008-09-03 then fits"),
+        ({"drop": ["volume"]}, "expected that what arrives of 2008-09-03 then fits"),
+    ],
+    ids=["nothing", "no such column", "another name", "not what differs"],
+)
+def test_what_would_not_make_the_delivery_fit_is_refused_and_writes_nothing(
+    changes: dict[str, Any], said: str, project: Project, now: datetime
+) -> None:
+    change(project.home, header("close", "px_last"))
+    before = snapshot(project)
+    with pytest.raises(ConfigError, match=said):
+        agree(project, now, **changes)
+    assert snapshot(project) == before
+
+
+@pytest.mark.parametrize(("by", "reason"), [("ann", " "), ("", "new file"), ("ann\x1b[31m", "new file")])
+def test_nobody_accepts_a_schema_without_a_name_and_a_reason(
+    by: str, reason: str, project: Project, now: datetime
+) -> None:
+    with pytest.raises(ConfigError, match="Nothing was accepted"):
+        accept(project, SESSION, by, reason, now, rename={}, drop=["x"], default={}, factor={})
+
+
+def test_a_contract_is_read_as_it_is_written_with_its_comment(project: Project) -> None:
+    path = contract_path(project.home)
+    text, contract = path.read_text(encoding="utf-8"), load_contract(project.home)
+    mapping = SchemaMapping(
+        rename={'Px: "last"': "close", "vol": "volume"},
+        drop=("exchange", "a b"),
+        default={"volume": None, "adj_close": 1e-7},
+        factor={"open": UnitFactor(by=0.01, since=date(2013, 1, 2)), "close": UnitFactor(by=100.0)},
+    )
+    changed = contract.model_copy(update={"mapping": mapping})
+    written = contract_text(changed, text)
+    assert parse_settings(written.encode(), path, type(contract)) == changed
+    assert written.splitlines()[0] == text.splitlines()[0]
+    assert contract_text(contract, text).count("mapping") == 0
+
+
+def shell(home: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["--home", str(home), "schema", *arguments])
+
+
+def test_the_commands_show_the_difference_accept_it_and_show_none_any_more(project: Project) -> None:
+    home = project.home
+    assert shell(home, "diff", SESSION).exit_code == 0
+    change(home, header("close", "px_last"))
+    shown = shell(home, "diff", SESSION)
+    assert shown.exit_code == 1
+    assert re.search(r"close +number +missing\npx_last +not in it +new", shown.stdout)
+    done = shell(home, "accept", SESSION, "--rename", "px_last=close", "--by", "ann", "--reason", "a new file")
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (
+        0,
+        f"Look at what changed there, then run the session again: make run SESSION={SESSION}",
+    )
+    assert shell(home, "diff", SESSION).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "argument", [["--rename", "px_last"], ["--default", "volume=many"], ["--factor", "open=0.01@soon"]]
+)
+def test_a_change_that_is_none_is_a_usage_error(argument: list[str], project: Project) -> None:
+    done = shell(project.home, "accept", SESSION, "--by", "ann", "--reason", "x", *argument)
+    assert (done.exit_code, "expected" in done.stderr) == (2, True)
