@@ -16,7 +16,7 @@ from countersign.checks import RefusedError
 from countersign.cli import main
 from countersign.contract import SchemaMapping, UnitFactor, contract_path, contract_text, load_contract
 from countersign.errors import ConfigError
-from countersign.project import Project
+from countersign.project import Project, open_project
 from countersign.settings import parse_settings
 from countersign.steps.gate import verify_project
 from countersign.steps.prices import ingest_sessions
