@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from countersign import cli_gate
+from countersign import cli_gate, cli_quarantine
 from countersign.cli_terminal import Terminal, as_text
 
 
@@ -53,6 +53,7 @@ def main(context: click.Context, home: Path | None) -> None:
 
 for command in cli_gate.COMMANDS:
     main.add_command(command)
+main.add_command(cli_quarantine.quarantine)
 
 
 @main.command()
