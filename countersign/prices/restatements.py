@@ -21,8 +21,8 @@ _FIELDS: Final = tuple(c.name for c in PRICES_RAW if c.kind == "number")
 def restated_values(old: pd.DataFrame, new: pd.DataFrame, version: str) -> pd.DataFrame:
     """Every number that differs (table ``RESTATEMENTS``), by date, symbol and column.
 
-    ``version`` is the digest of ``old``. A bar that is there in one version alone differs in every number that it has. Of several rows of one symbol and
-    session, the first is compared with the first, and so on.
+    ``version`` is the digest of ``old``. A bar that is there in one version alone differs in every number that it has.
+    Of several rows of one symbol and session, the first is compared with the first, and so on.
     """
     import pandas as pd
 

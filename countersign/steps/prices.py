@@ -143,7 +143,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
 
 
 def _keep_restated(project: Project, session: str, raw: pd.DataFrame, quality: Quality) -> checks.CheckResult:
-    """Where ``raw`` says something else than what is stored, keep that and log the differences before it is replaced."""
+    """Where ``raw`` says something else than what is stored, keep that and log what differs, before it is replaced."""
     store, rule = project.store, quality.restated
     found, users, unknown = empty_table(RESTATEMENTS), list[str](), ""
     if rule.severity == "off":
@@ -169,7 +169,7 @@ def _keep_restated(project: Project, session: str, raw: pd.DataFrame, quality: Q
 
 
 def made_from(project: Project, session: str) -> list[str]:
-    """The stored sessions whose features were made from bars of ``session``: itself, and those that look back so far."""
+    """Stored sessions whose features were made from bars of ``session``: itself, and those that look back so far."""
     last = project.calendar.after(session, LOOKBACK - 1) or str(project.calendar.dates[-1])
     return [s for s in project.store.partitions() if session <= s <= last and project.store.has("features", s)]
 

@@ -100,8 +100,8 @@ def release(
 ) -> list[Release]:
     """Put on record that ``by`` lets through the row, or the rows of ``symbol``.
 
-    They count once the session is run again. Raises ``QualityError`` where there is no such row, where it is no bar whatever one says of it, or where nobody says
-    why.
+    They count once the session is run again. Raises ``QualityError`` where there is no such row, where it is no bar
+    whatever one says of it, or where nobody says why.
     """
     if not is_text(reason.strip()) or not reason.strip() or not PRINCIPAL.fullmatch(by.strip()):
         raise QualityError(

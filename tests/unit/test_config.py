@@ -17,8 +17,8 @@ from countersign.errors import ConfigError
 
 SHIPPED_WITHOUT_DEFAULTS = {"first_session", "history.start", "source.path"}
 TOP = (
-    "calendar, symbols, first_session, last_session, missing_sessions, history, source, quality, model, artifacts, "
-    "schedule, gate, push, executor"
+    "calendar, symbols, first_session, last_session, missing_sessions, history, source, model, artifacts, schedule, "
+    "gate, push, executor"
 )
 
 Settings = dict[str, Any]
@@ -141,10 +141,8 @@ def test_a_calendar_named_with_a_slash_needs_no_quotes(tmp_path: Path) -> None:
         ("first_session: 20080902", "first_session", "'20080902'", "a date as YYYY-MM-DD"),
         ("history: {start: yesterday}", "history.start", "'yesterday'", "a date as YYYY-MM-DD"),
         ("history: 2000-03-01", "history", "'2000-03-01'", "a section with the settings start"),
-        ("quality:", "quality", "''", "a section with the settings max_rejected_share, max_missing_share"),
+        ("push:", "push", "''", "a section with the settings gateway, textfile"),
         ("source: {path: a.csv, live: perhaps}", "source.live", "'perhaps'", "valid boolean"),
-        ("quality: {max_rejected_share: 1.01}", "quality.max_rejected_share", "'1.01'", "less than or equal to 1"),
-        ("quality: {max_missing_share: -0.1}", "quality.max_missing_share", "'-0.1'", "greater than or equal to 0"),
         ("model: {ridge_penalty: 0}", "model.ridge_penalty", "'0'", "greater than 0"),
         ("model: {cutoff: 1}", "model.cutoff", "'1'", "less than 1"),
         ("model: {cutoff: 20 %}", "model.cutoff", "'20 %'", "valid number"),
@@ -169,7 +167,7 @@ def test_a_wrong_setting_is_told_by_its_key_its_value_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("number", ["nan", ".nan", "inf", ".inf", "-inf", "1e999"])
-@pytest.mark.parametrize("key", ["model.ridge_penalty", "model.logistic_penalty", "quality.max_rejected_share"])
+@pytest.mark.parametrize("key", ["model.ridge_penalty", "model.logistic_penalty", "model.cutoff"])
 def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, key: str, number: str) -> None:
     section, name = key.split(".")
     [problem] = refusal(tmp_path, f"{section}: {{{name}: {number}}}")
@@ -184,7 +182,7 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, key: str, number
         ("1: x", "1", TOP),
         ("history: {start: 2000-03-01, end: 2008-01-01}", "history.end", "start"),
         ("source: {path: a.csv, password: x}", "source.password", "path, live"),
-        ("quality: {max_share: [1, 2]}", "quality.max_share", "max_rejected_share, max_missing_share"),
+        ("push: {url: [1, 2]}", "push.url", "gateway, textfile"),
     ],
 )
 def test_an_unknown_setting_is_refused_with_those_that_there_are_and_its_value_is_not_repeated(

@@ -99,7 +99,7 @@ def test_a_row_that_breaks_a_rule_is_refused_with_the_rule_and_what_was_found(
         pytest.param({"prev_close": NAN, "prev_adj_close": NAN}, id="first bar of a symbol"),
         pytest.param(dict.fromkeys(PRICES, 105.0), id="one price all day"),
         pytest.param({"high": 105.0 * (1 - 5e-7)}, id="high short of the close by a rounded last digit"),
-        pytest.param({"prev_close": 10_000.0, "prev_adj_close": 5_000.0}, id="a crash of 99 %"),
+        pytest.param({"prev_close": 1_050.0, "prev_adj_close": 525.0}, id="a crash of 90 %"),
     ],
 )
 def test_an_unusual_row_that_breaks_no_rule_is_kept(changed: Row) -> None:
