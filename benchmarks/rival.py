@@ -1,7 +1,7 @@
-"""Rival: the univariate drift of another library, in an environment of its own, for ``benchmarks.psi``.
+"""Rival: the work of another library, in an environment of its own, for ``benchmarks.psi`` and ``benchmarks.quality``.
 
-Run there as a script, so it imports nothing of this checkout: ``python rival.py NAME FOLDER`` loads both tables, says
-"ready", then does the work that each line of its input names, and answers "done".
+Run there as a script, so it imports nothing of this checkout: ``python rival.py NAME FOLDER`` loads the folder's tables,
+says "ready", then does the work that each line of its input names, and answers "done".
 """
 
 from __future__ import annotations
@@ -40,6 +40,32 @@ def nannyml(reference: Any, current: Any) -> Work:
     return {"both": lambda: fitted().calculate(current), "current": lambda: frozen.calculate(current)}
 
 
+def pandera(bars: Any) -> Work:
+    """Pandera's lazy validation of what it can say of bars: types, signs, the order of prices, wicks, one row a key."""
+    import numpy as np
+    from pandera.pandas import Check, Column, DataFrameSchema  # type: ignore[import-not-found]
+
+    price = [Check.gt(0), Check.le(1e12)]
+    slack, wick = 1e-6, np.exp(0.6)
+    schema = DataFrameSchema(
+        {
+            "date": Column(str, nullable=False),
+            "symbol": Column(str, Check.str_length(1, 24), nullable=False),
+            **{name: Column(float, price, nullable=False) for name in ("open", "high", "low", "close")},
+            "adj_close": Column(float, price, nullable=True),
+            "volume": Column(float, Check.ge(0), nullable=True),
+        },
+        checks=[
+            Check(lambda t: t["high"] >= np.maximum(t["open"], t["close"]) * (1 - slack)),
+            Check(lambda t: t["low"] <= np.minimum(t["open"], t["close"]) * (1 + slack)),
+            Check(lambda t: np.minimum(t["open"], t["close"]) <= wick * t["low"]),
+            Check(lambda t: t["high"] <= wick * np.maximum(t["open"], t["close"])),
+        ],
+        unique=["date", "symbol"],
+    )
+    return {"lazy": lambda: schema.validate(bars, lazy=True)}
+
+
 def main(name: str, folder: str) -> None:
     """Answer on the output that the process was started with; what the library prints goes to its errors."""
     import numpy as np
@@ -48,11 +74,14 @@ def main(name: str, folder: str) -> None:
     answers, sys.stdout = sys.stdout, sys.stderr
     warnings.simplefilter("ignore")
     os.environ |= {"ITERATIVE_DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
-    tables = (
-        pd.DataFrame({f"x{row}": values for row, values in enumerate(np.load(Path(folder) / f"{table}.npy"))})
-        for table in ("reference", "current")
-    )
-    work = {"evidently": evidently, "nannyml": nannyml}[name](*tables)
+    if name == "pandera":
+        work = pandera(pd.read_parquet(Path(folder) / "bars.parquet"))
+    else:
+        tables = (
+            pd.DataFrame({f"x{row}": values for row, values in enumerate(np.load(Path(folder) / f"{table}.npy"))})
+            for table in ("reference", "current")
+        )
+        work = {"evidently": evidently, "nannyml": nannyml}[name](*tables)
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         work[line.strip()]()

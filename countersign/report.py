@@ -50,6 +50,7 @@ class ReportFacts:
     horizon_end: str | None
     source: str
     clean: pd.DataFrame
+    closes_alone: bool
     rejected: pd.DataFrame
     released: tuple[Release, ...]
     restated: Restated | None
@@ -160,7 +161,7 @@ def data_words(facts: ReportFacts) -> list[str]:
         text += f" Missing since the session before: {_names(facts.missing)}."
     else:
         text += " No symbol is missing since the session before."
-    if len(facts.clean) and facts.clean["open"].isna().all():
+    if facts.closes_alone:
         text += " Closes alone: variances are squared returns, as open, high and low are not known."
     return [text, *_people_and_source(facts)]
 

@@ -302,35 +302,33 @@ def _findings(
     raw: pd.DataFrame, judged: Judged, rejected: pd.DataFrame, bars: pd.DataFrame, quality: Quality
 ) -> dict[str, Finding]:
     """What each rule of ``ON_BARS`` found."""
-    found = {}
-    for name in ON_BARS:
-        unknown = judged.unknown.get(name, "")
-        if name == "missing_sessions":
-            limit = quality.missing_sessions.max_share
-            away = {symbol: share for symbol, share in sorted(judged.away.items()) if share > limit}
-            examples = tuple({"symbol": s, "reason": f"{share:.1%} missing"} for s, share in away.items())
-            found[name] = Finding(len(away), examples[:_EXAMPLES], unknown)
-        elif name == "ranges_known":
-            alone = bars[bars["open"].isna()]
-            examples = tuple({"symbol": s, "reason": "close alone"} for s in alone["symbol"].head(_EXAMPLES))
-            found[name] = Finding(len(alone), examples, unknown)
-        elif name in judged.noticed:
-            rows = judged.noticed[name]
-            quotes = quoted(raw, rows[:_EXAMPLES], judged.log_return)
-            shown = raw.iloc[rows[:_EXAMPLES]]
-            examples = tuple(
+    counts, examples = dict.fromkeys(ON_BARS, 0), dict[str, list[Mapping[str, str]]]()
+    # Nearly always there is nothing to show, and pandas takes its time over nothing.
+    for name in rejected["rule"].unique().tolist() if len(rejected) else ():
+        aside = rejected[rejected["rule"] == name]
+        counts[name] = len(aside)
+        rows = aside[["date", "symbol", "reason"]].head(_EXAMPLES).to_dict(orient="records")
+        examples[name] = [{str(key): str(value) for key, value in row.items()} for row in rows]
+    for name, noticed in judged.noticed.items():
+        if len(noticed):
+            counts[name] = len(noticed)
+            shown = raw.iloc[noticed[:_EXAMPLES]]
+            examples[name] = [
                 {"date": str(day)[:10], "symbol": str(symbol), "reason": f"{_WORDS[name]}: {quote}"}
-                for day, symbol, quote in zip(shown["date"], shown["symbol"], quotes, strict=True)
-            )
-            found[name] = Finding(len(rows), examples, unknown)
-        else:
-            aside = rejected[rejected["rule"] == name]
-            examples = tuple(
-                {key: str(row[key]) for key in ("date", "symbol", "reason")}
-                for row in aside.head(_EXAMPLES).to_dict(orient="records")
-            )
-            found[name] = Finding(len(aside), examples, unknown)
-    return found
+                for day, symbol, quote in zip(
+                    shown["date"], shown["symbol"], quoted(raw, noticed[:_EXAMPLES], judged.log_return), strict=True
+                )
+            ]
+    away = {s: share for s, share in sorted(judged.away.items()) if share > quality.missing_sessions.max_share}
+    counts["missing_sessions"] = len(away)
+    examples["missing_sessions"] = [{"symbol": s, "reason": f"{share:.1%} missing"} for s, share in away.items()]
+    alone = bars["symbol"].to_numpy()[np.isnan(bars["open"].to_numpy(dtype=float))]
+    counts["ranges_known"] = len(alone)
+    examples["ranges_known"] = [{"symbol": str(s), "reason": "close alone"} for s in alone[:_EXAMPLES]]
+    return {
+        name: Finding(counts[name], tuple(examples.get(name, ())[:_EXAMPLES]), judged.unknown.get(name, ""))
+        for name in ON_BARS
+    }
 
 
 def _finish(kept: pd.DataFrame, log_return: np.ndarray) -> pd.DataFrame:
@@ -379,6 +377,8 @@ def quoted(raw: pd.DataFrame, rows: Sequence[int] | np.ndarray, log_return: np.n
 
 def row_digests(raw: pd.DataFrame, rows: Sequence[int] | np.ndarray) -> list[str]:
     """The digest of all that each row says, by which a person releases it: these very values, and no others."""
+    if not len(rows):
+        return []
     part = raw.iloc[np.asarray(rows, dtype=int)]
     columns = []
     for column in PRICES_RAW:

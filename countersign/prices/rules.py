@@ -303,6 +303,6 @@ def missing_shares(series: Series) -> dict[int, float]:
     first = np.flatnonzero(~series.follows)
     last = np.append(first[1:], len(series.symbol)) - 1
     sessions = series.rank[last] - series.rank[first] + 1
-    shares = 1 - (last - first + 1) / sessions
+    shares = (sessions - (last - first + 1)) / sessions
     judged = series.row[last] >= 0
     return dict(zip(series.symbol[first[judged]].tolist(), shares[judged].tolist(), strict=True))

@@ -70,6 +70,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
             horizon_end=calendar.after(session, HORIZON),
             source=project.source.uri,
             clean=clean.frame,
+            closes_alone=bool(clean.frame["open"].isna().all()),
             rejected=rejected.frame,
             released=_released(project, session),
             restated=_restated(project, session),

@@ -1,0 +1,72 @@
+"""Quality: 1.25 million rows judged by every rule, beside pandera's lazy validation of what it can say of them.
+
+pandera runs in an environment of its own under ``.cache/``, made on the first run from the package index; without one it
+is left out, which is said. Both have the table in memory before the clock starts and take turns. It is asked for the
+rules on single rows, and that no symbol has two rows a session; those that look at other sessions have no place in it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.measure import ROOT, aim, interleaved, show
+from benchmarks.projects import random_bars, temporary_folder
+from benchmarks.psi import started
+from countersign.prices.clean import judge
+from countersign.prices.ingest import with_previous
+from countersign.quality import load_quality
+
+QUESTION: Final = "What does it cost to judge 500 symbols × 2,500 sessions by every rule, beside pandera?"
+ROUNDS: Final = 5
+_SYMBOLS: Final = 500
+_SESSIONS: Final = 2_500
+
+_PEAK: Final = """
+import resource, sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from countersign.prices.clean import judge
+from countersign.quality import load_quality
+folder, quality = Path(sys.argv[1]), load_quality(Path(sys.argv[2]))
+raw, sessions = pd.read_parquet(folder / "bars.parquet"), np.load(folder / "sessions.npy")
+judge(raw.iloc[:1000], sessions, quality)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+judge(raw, sessions, quality)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+"""A process of its own, since a peak never goes down again; kilobytes."""
+
+
+def run() -> None:
+    """Time both, and measure what judging adds to the memory of a process that holds the table."""
+    days = np.arange("2000-01-01", "2012-01-01", dtype="datetime64[D]")
+    sessions = days[np.is_busday(days)][:_SESSIONS]
+    bars = random_bars(sessions, _SYMBOLS)
+    bars = bars.assign(adj_close=bars["close"], date=pd.to_datetime(bars["date"]).dt.strftime("%Y-%m-%d"))
+    raw, quality = with_previous(bars, sessions), load_quality(ROOT)
+    variants: dict[str, Callable[[], object]] = {"ours, every rule": lambda: judge(raw, sessions, quality)}
+    with temporary_folder() as folder, ExitStack() as running:
+        raw.to_parquet(folder / "bars.parquet")
+        np.save(folder / "sessions.npy", sessions)
+        try:
+            variants["pandera, rules on rows"] = partial(running.enter_context(started("pandera", folder)), "lazy")
+        except RuntimeError as error:
+            print(f"  without pandera: {error}")
+        timings = interleaved(variants, ROUNDS)
+        peak = subprocess.run(
+            [sys.executable, "-c", _PEAK, folder, ROOT], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
+        )
+    show(timings, "ours, every rule", f"{len(raw):,} rows")
+    if len(timings) > 1:
+        times = timings["pandera, rules on rows"].ratio(timings["ours, every rule"])
+        aim(f"every rule, share of pandera's time ({times:.1f} times as fast)", 100 / times, 50, " %")
+    aim("memory that judging adds", int(peak.stdout) / 1024, 400, " MB")
