@@ -1,7 +1,7 @@
 """Rival: the work of another library, in an environment of its own, for ``benchmarks.psi`` and ``benchmarks.quality``.
 
-Run there as a script, so it imports nothing of this checkout: ``python rival.py NAME FOLDER`` loads the folder's tables,
-says "ready", then does the work that each line of its input names, and answers "done".
+Run there as a script, so it imports nothing of this checkout: ``python rival.py NAME FOLDER`` loads the folder's
+tables, says "ready", then does the work that each line of its input names, and answers "done".
 """
 
 from __future__ import annotations
