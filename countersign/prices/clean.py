@@ -167,7 +167,9 @@ def judge(
         state.add("positive", rules.unlike_a_price(rows))
         state.add("range", rules.out_of_order(rows, quality.range.tolerance))
         state.add("volume", rows.volume < 0)
-        repeated, conflicting = rules.repetitions(raw, key)
+        valid = np.flatnonzero(key >= 0) if (key < 0).any() else np.arange(len(key))
+        order = valid[rules.ordered(rows.symbol[valid], rows.place[valid], len(sessions))]
+        repeated, conflicting = rules.repetitions(raw, key, order)
         state.add("duplicate", repeated)
         state.add("conflict", conflicting)
         state.add("wick", rules.long_wick(rows, quality.wick.max_log))
@@ -178,7 +180,7 @@ def judge(
         step = rules.adjustment_step(rows)
         log_return = _level(state, rows, log_return, step, quality)
 
-        series = _series(rows, past, number[:own], sessions, state.verdict < 0, log_return)
+        series = _series(rows, past, number[:own], sessions, order, log_return).where(state.verdict < 0)
         state.add("hole", series.of_rows(rules.holes(series, quality.hole.sessions, state.is_released), len(raw)))
         series = series.where(state.verdict < 0)
         state.add("stale", series.of_rows(rules.stale(series, quality.stale.sessions), len(raw)))
@@ -186,7 +188,7 @@ def judge(
 
         state.notice("jump", series.of_rows(rules.jumps(series, quality.jump), len(raw)))
         state.notice("zero_volume", rows.volume == 0)
-        state.notice("adjustment_step", rules.odd_adjustment(rows, step, log_return, quality.adjustment_step))
+        state.notice("adjustment_step", rules.odd_adjustment(step, log_return, quality.adjustment_step))
     return Judged(
         state.verdict,
         log_return,
@@ -256,24 +258,24 @@ def _series(
     past: pd.DataFrame | None,
     past_symbol: np.ndarray,
     sessions: np.ndarray,
-    kept: np.ndarray,
+    order: np.ndarray,
     log_return: np.ndarray,
 ) -> Series:
-    """The bars among ``rows`` (``kept``) behind those of ``past``, ordered by symbol and session."""
-    row = np.flatnonzero(kept)
-    symbol, place = rows.symbol[row], rows.place[row]
-    columns = [getattr(rows, name)[row] for name in _PRICES] + [log_return[row]]
+    """The ``rows`` of ``order`` (by symbol and session) behind the bars of ``past``."""
+    symbol, place, row = rows.symbol, rows.place, order
+    prices = tuple(getattr(rows, name) for name in _PRICES)
     if past is not None:
+        before = len(past)
         symbol, place = np.append(past_symbol, symbol), np.append(rules.places(past["date"], sessions), place)
-        names = (*_PRICES, "log_return")
-        columns = [np.append(past[n].to_numpy(dtype=float), c) for n, c in zip(names, columns, strict=True)]
-        row = np.append(np.full(len(past), -1), row)
-    order = np.argsort(symbol.astype(np.int64) * len(sessions) + place)
-    present = np.zeros(len(sessions), dtype=np.int32)
-    present[place] = 1
-    rank = (np.cumsum(present, dtype=np.int32) - 1)[place]
-    *prices, returns = (column[order] for column in columns)
-    return Series(symbol[order], place[order], rank[order], tuple(prices), returns, row[order])
+        prices = tuple(
+            np.append(past[name].to_numpy(dtype=float), price) for name, price in zip(_PRICES, prices, strict=True)
+        )
+        log_return = np.append(past["log_return"].to_numpy(dtype=float), log_return)
+        both = np.append(np.arange(before), order + before)
+        order = both[rules.ordered(symbol[both], place[both], len(sessions))]
+        row = np.where(order < before, -1, order - before)
+    symbol, place = symbol[order], place[order]
+    return Series(symbol, place, rules.ranks(place), row, order, prices, log_return)
 
 
 def _unknown(rows: Rows, step: np.ndarray, log_return: np.ndarray, series: Series, quality: Quality) -> dict[str, str]:
@@ -287,7 +289,7 @@ def _unknown(rows: Rows, step: np.ndarray, log_return: np.ndarray, series: Serie
         found |= dict.fromkeys(("volume", "zero_volume"), "no volume is known")
     if np.isnan(log_return).all():
         found |= dict.fromkeys(("jump", "unit_change"), "no return is known")
-    known = len(np.unique(series.rank))
+    known = int(series.rank.max(initial=-1)) + 1
     for name, needed in (
         ("stale", quality.stale.sessions),
         ("hole", quality.hole.sessions + 2),

@@ -9,7 +9,8 @@ rule changes a price: matching a jump with a split's ratio calls real crashes sp
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -64,7 +65,7 @@ class Rows:
             **{name: raw[name].to_numpy(dtype=float) for name in _NUMBERS},
         )
 
-    @property
+    @cached_property
     def key(self) -> np.ndarray:
         """One number a symbol and session; ascending by symbol, then session. Negative where either is missing."""
         return np.where(
@@ -75,6 +76,14 @@ class Rows:
     def closes_alone(self) -> bool:
         """Whether no row has an open, a high or a low: the source does not have them."""
         return bool(np.isnan(self.open).all() and np.isnan(self.high).all() and np.isnan(self.low).all())
+
+
+def ordered(symbol: np.ndarray, place: np.ndarray, sessions: int) -> np.ndarray:
+    """The order of bars by symbol and session."""
+    if symbol.max(initial=0) < 2**16 and (place[1:] >= place[:-1]).all():
+        # Sorted by session already, as sources mostly are: numpy sorts 16-bit numbers many times as fast.
+        return np.argsort(symbol.astype(np.uint16), kind="stable")
+    return np.argsort(symbol.astype(np.int64) * sessions + place, kind="stable")
 
 
 def places(dates: pd.Series, sessions: np.ndarray) -> np.ndarray:
@@ -130,11 +139,14 @@ def long_wick(rows: Rows, max_log: float) -> np.ndarray:
     )
 
 
-def repetitions(raw: pd.DataFrame, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that repeat an earlier one; and those of one symbol and session (by ``key``) that contradict each other."""
+def repetitions(raw: pd.DataFrame, key: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that repeat an earlier one; and those of one symbol and session (by ``key``) that contradict each other.
+
+    ``order`` are the rows that have a key, in its order.
+    """
     repeated, conflicting = np.zeros((2, len(key)), dtype=bool)
-    ordered = np.sort(key)
-    twice = ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0)]
+    keys = key[order]
+    twice = keys[1:][keys[1:] == keys[:-1]]
     if len(twice):
         several = np.flatnonzero(np.isin(key, twice))
         part = raw.iloc[several]
@@ -155,10 +167,11 @@ def total_return(close: np.ndarray, adj_close: np.ndarray, prev_close: np.ndarra
     >>> total_return(np.array([50.0]), np.array([25.0]), np.array([100.0]), np.array([25.0])).tolist()
     [0.0]
     """
-    adjusted = ~np.isnan(adj_close) & ~np.isnan(prev_adj)
-    neither = np.isnan(adj_close) & np.isnan(prev_adj)
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(adjusted, adj_close / prev_adj, np.where(neither, close / prev_close, np.nan))
+        ratio = adj_close / prev_adj
+        if np.isnan(ratio).any():
+            neither = np.isnan(adj_close) & np.isnan(prev_adj)
+            ratio = np.where(neither, close / prev_close, ratio)
         return np.log(ratio)
 
 
@@ -177,19 +190,24 @@ def split_without_adjustment(rows: Rows, step: np.ndarray, rule: SplitLike) -> n
 
     Where a source has no adjusted closes, nothing can be said.
     """
-    jump = np.abs(np.log(rows.open / rows.prev_close))
+    ratio, least = rows.open / rows.prev_close, 2 * np.exp(-rule.tolerance)
+    found = (ratio > least) | (ratio < 1 / least)
+    # The rest is asked of the few that jump at all.
+    jump, few = np.abs(np.log(ratio[found])), step[found]
     nearest = np.clip(np.rint(np.exp(np.minimum(jump, 10.0))), 2, rule.largest)
-    return (np.abs(jump - np.log(nearest)) <= rule.tolerance) & (np.abs(np.log(step)) <= rule.tolerance)
+    found[found] = (np.abs(jump - np.log(nearest)) <= rule.tolerance) & (np.abs(np.log(few)) <= rule.tolerance)
+    return found
 
 
-def odd_adjustment(rows: Rows, step: np.ndarray, log_return: np.ndarray, rule: AdjustmentStep) -> np.ndarray:
+def odd_adjustment(step: np.ndarray, log_return: np.ndarray, rule: AdjustmentStep) -> np.ndarray:
     """The adjustment steps neither as a dividend makes it (up, by its share of the price) nor as a split does.
 
     In a split the close moves the other way, so that the return stays an ordinary one.
     """
-    usual = (step >= 1 - rule.tolerance) & (step <= 1 / (1 - rule.max_dividend))
-    split = (np.abs(np.log(step)) > np.log(1.1)) & (np.abs(log_return) < -np.log(1 - rule.max_dividend))
-    return ~np.isnan(step) & ~usual & ~split
+    found = (step < 1 - rule.tolerance) | (step > 1 / (1 - rule.max_dividend))
+    ordinary = np.abs(log_return[found]) < -np.log(1 - rule.max_dividend)
+    found[found] = ~((np.abs(np.log(step[found])) > np.log(1.1)) & ordinary)
+    return found
 
 
 def every_other(candidates: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -215,15 +233,17 @@ class Series:
     """Bars of all symbols, by symbol and session; those that are judged and the ones before them.
 
     ``row`` is the row's number among those judged, -1 for a bar of before. ``rank`` numbers the sessions on which any
-    symbol has a bar: days that the source never delivered are nobody's hole.
+    symbol has a bar: days that the source never delivered are nobody's hole. ``prices`` and ``log_return`` are in the
+    order in which they came: bar number i has those at ``order[i]``, which most are never asked for.
     """
 
     symbol: np.ndarray
     place: np.ndarray
     rank: np.ndarray
+    row: np.ndarray
+    order: np.ndarray
     prices: tuple[np.ndarray, ...]
     log_return: np.ndarray
-    row: np.ndarray
 
     @property
     def follows(self) -> np.ndarray:
@@ -232,23 +252,25 @@ class Series:
 
     def where(self, kept: np.ndarray) -> Series:
         """The bars of before, and of the rows those that are ``kept`` (a truth value a row)."""
-        stays = kept[self.row] | (self.row < 0)
-        if stays.all():
+        if kept.all():
             return self
-        return Series(
-            self.symbol[stays],
-            self.place[stays],
-            self.rank[stays],
-            tuple(price[stays] for price in self.prices),
-            self.log_return[stays],
-            self.row[stays],
-        )
+        stays = kept[self.row] | (self.row < 0)
+        named = {name: getattr(self, name)[stays] for name in ("symbol", "place", "row", "order")}
+        return replace(self, **named, rank=ranks(named["place"]))
 
     def of_rows(self, found: np.ndarray, rows: int) -> np.ndarray:
         """``found``, a truth value a bar, as one for each of the ``rows`` that are judged."""
         spread = np.zeros(rows, dtype=bool)
-        spread[self.row[found & (self.row >= 0)]] = True
+        row = self.row[found]
+        spread[row[row >= 0]] = True
         return spread
+
+
+def ranks(place: np.ndarray) -> np.ndarray:
+    """The number of each session among those that occur."""
+    present = np.zeros(place.max(initial=-1) + 1, dtype=np.int32)
+    present[place] = 1
+    return (np.cumsum(present, dtype=np.int32) - 1)[place]
 
 
 def holes(series: Series, limit: int, released: Callable[[int], bool]) -> np.ndarray:
@@ -277,22 +299,31 @@ def holes(series: Series, limit: int, released: Callable[[int], bool]) -> np.nda
 def stale(series: Series, sessions: int) -> np.ndarray:
     """Bars with the prices of the ``sessions`` - 1 before them."""
     same = series.follows
-    for price in series.prices:
-        same[1:] &= (price[1:] == price[:-1]) | (np.isnan(price[1:]) & np.isnan(price[:-1]))
-    place = np.arange(len(same))
+    *others, close = series.prices
+    last = close[series.order]
+    same[1:] &= last[1:] == last[:-1]
+    # Few closes are those of the session before: only of these the other prices are looked at.
+    few = np.flatnonzero(same)
+    here, before = series.order[few], series.order[few - 1]
+    for price in others:
+        same[few] &= (price[here] == price[before]) | (np.isnan(price[here]) & np.isnan(price[before]))
+    place = np.arange(len(same), dtype=np.int32)
     return place - np.maximum.accumulate(np.where(same, 0, place)) >= sessions - 1
 
 
 def jumps(series: Series, rule: Jump) -> np.ndarray:
     """Returns above ``rule.share`` and ``rule.deviations`` of the symbol's own over the ``BEHIND`` sessions before."""
-    change = np.expm1(series.log_return)
-    found = np.zeros(len(change), dtype=bool)
-    for place in np.flatnonzero((np.abs(change) > rule.share) & (series.row >= 0)).tolist():
+    found = np.zeros(len(series.row), dtype=bool)
+    large = (series.log_return > np.log1p(rule.share)) | (series.log_return < np.log1p(-min(rule.share, 1 - 1e-9)))
+    if not large.any():
+        return found
+    for place in np.flatnonzero(large[series.order] & (series.row >= 0)).tolist():
         before = slice(max(place - BEHIND, 0), place)
         own = (series.symbol[before] == series.symbol[place]) & (series.place[before] >= series.place[place] - BEHIND)
-        usual = change[before][own & ~np.isnan(change[before])]
+        usual = np.expm1(series.log_return[series.order[before][own]])
+        usual = usual[~np.isnan(usual)]
         spread = float(np.median(np.abs(usual - np.median(usual)))) if len(usual) >= MIN_RETURNS else 0.0
-        found[place] = abs(change[place]) > rule.deviations * spread
+        found[place] = abs(np.expm1(series.log_return[series.order[place]])) > rule.deviations * spread
     return found
 
 

@@ -291,7 +291,7 @@ class Reply:
 
 
 def dated(place: int, day: str | None) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    return lambda reply: reply.assign(date=[*reply["date"][:place], day, *reply["date"][place + 1 :]])
+    return lambda reply: reply.assign(date=reply["date"].mask(reply.index == reply.index[place], day))
 
 
 @pytest.mark.parametrize(
@@ -318,14 +318,15 @@ def test_a_reply_with_wrong_dates_is_refused_and_changes_no_file(
 
 
 def test_a_source_with_closes_alone_is_scored_and_says_what_that_costs(project: Project, now: datetime) -> None:
-    daily = [row[:2] + ["", "", ""] + row[5:] if row[0] >= FIRST else row for row in source_rows(project.home)]
-    deliver(project.home, [daily[0][:2] + ["open", "high", "low"] + daily[0][5:], *daily[1:]])
+    daily = [[*row[:2], "", "", "", *row[5:]] if FIRST <= row[0] < "d" else row for row in source_rows(project.home)]
+    deliver(project.home, daily)
     whole(project, [FIRST, SECOND], now)
     features = project.store.read_table("features", SECOND, FEATURE_TABLE).frame
     assert features.drop(columns=["date", "symbol"]).notna().all(axis=None)
-    raw = project.store.read_table("prices_raw", SECOND, PRICES_RAW).frame.set_index("symbol").loc["IBM"]
-    variance = math.log(raw["adj_close"] / raw["prev_adj_close"]) ** 2
-    ibm = features.set_index("symbol").loc["IBM"]
+    raw = project.store.read_table("prices_raw", SECOND, PRICES_RAW).frame
+    (bar,) = raw[raw["symbol"] == "IBM"].to_dict(orient="records")
+    (ibm,) = features[features["symbol"] == "IBM"].to_dict(orient="records")
+    variance = math.log(bar["adj_close"] / bar["prev_adj_close"]) ** 2
     assert math.exp(ibm["log_variance_1"] + ibm["log_ewma_variance"]) == pytest.approx(variance)
     assert len(project.store.read_table("scores", SECOND, SCORES).frame) == 4
     assert "Closes alone: variances are squared returns" in report(project, SECOND)
@@ -353,7 +354,7 @@ def test_a_source_with_closes_alone_is_scored_and_says_what_that_costs(project: 
     ],
 )
 def test_rules_that_cannot_be_are_refused_by_name(empty_home: Path, old: str, new: str, said: str) -> None:
-    """Among them a rule that would set real crashes aside, and one without which there would be two bars of a session."""
+    """Among them one that would set real crashes aside, and one that would let two bars of a session through."""
     configure(empty_home, old, new)
     with pytest.raises(ConfigError, match=said):
         load_quality(empty_home)
@@ -362,7 +363,7 @@ def test_rules_that_cannot_be_are_refused_by_name(empty_home: Path, old: str, ne
 def test_a_project_without_rules_is_told_where_its_two_limits_have_gone(project: Project, now: datetime) -> None:
     (project.home / "config" / "quality.yaml").unlink()
     with pytest.raises(
-        ConfigError, match="Copy config/quality.yaml .* max_share of rejected_share and of symbols_complete"
+        ConfigError, match=r"Copy config/quality\.yaml .* max_share of rejected_share and of symbols_complete"
     ):
         list(ingest_sessions(project, [FIRST], now))
 
