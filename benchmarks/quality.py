@@ -1,8 +1,8 @@
 """Quality: 1.25 million rows judged by every rule, beside pandera's lazy validation of what it can say of them.
 
 pandera runs in an environment of its own under ``.cache/``, made on the first run from the package index; without one
-it is left out, which is said. Both have the table in memory before the clock starts and take turns. It is asked for the
-rules on single rows, and that no symbol has two rows a session; those that look at other sessions have no place in it.
+it is left out, which is said. Both have the tables in memory before the clock starts and take turns. It is asked for
+every rule on single rows, and that no symbol has two rows a session; it has none of those that look at other rows.
 """
 
 from __future__ import annotations

@@ -41,27 +41,50 @@ def nannyml(reference: Any, current: Any) -> Work:
     return {"both": lambda: fitted().calculate(current), "current": lambda: frozen.calculate(current)}
 
 
-def pandera(clean: Any, dirty: Any) -> Work:
-    """Pandera's lazy validation of what it can say of bars: types, signs, the order of prices, wicks, one row a key."""
+def pandera(clean: Any, dirty: Any, sessions: Any) -> Work:
+    """Pandera's lazy validation of each rule that looks at a row alone, which has the closes of the session before."""
     import numpy as np
     from pandera.errors import SchemaErrors  # type: ignore[import-not-found]
     from pandera.pandas import Check, Column, DataFrameSchema  # type: ignore[import-not-found]
 
     price = [Check.gt(0), Check.le(1e12)]
     slack, wick = 1e-6, np.exp(0.6)
+
+    def one_unit(t: Any) -> Any:
+        return ~(abs(abs(np.log(t["adj_close"] / t["prev_adj_close"])) - np.log(100)) <= 0.25)
+
+    def step(t: Any) -> Any:
+        return t["adj_close"] / t["close"] * (t["prev_close"] / t["prev_adj_close"])
+
+    def no_split(t: Any) -> Any:
+        jump = abs(np.log(t["open"] / t["prev_close"]))
+        nearest = np.clip(np.rint(np.exp(jump)), 2, 10)
+        return ~((abs(jump - np.log(nearest)) <= 0.03) & (abs(np.log(step(t))) <= 0.03))
+
+    def usual_step(t: Any) -> Any:
+        split = (abs(np.log(step(t))) > np.log(1.1)) & (
+            abs(np.log(t["adj_close"] / t["prev_adj_close"])) < -np.log(0.75)
+        )
+        return ~((step(t) < 0.995) | (step(t) > 1 / 0.75)) | split
+
     schema = DataFrameSchema(
         {
-            "date": Column(str, nullable=False),
-            "symbol": Column(str, Check.str_length(1, 24), nullable=False),
+            "date": Column(str, Check.isin([str(day) for day in sessions]), nullable=False),
+            "symbol": Column(str, Check.str_matches(r"^[^\x00-\x1f\x7f]{1,24}$"), nullable=False),
             **{name: Column(float, price, nullable=False) for name in ("open", "high", "low", "close")},
             "adj_close": Column(float, price, nullable=True),
             "volume": Column(float, Check.ge(0), nullable=True),
         },
         checks=[
+            Check(lambda t: t["unreadable"].isna()),
             Check(lambda t: t["high"] >= np.maximum(t["open"], t["close"]) * (1 - slack)),
             Check(lambda t: t["low"] <= np.minimum(t["open"], t["close"]) * (1 + slack)),
             Check(lambda t: np.minimum(t["open"], t["close"]) <= wick * t["low"]),
             Check(lambda t: t["high"] <= wick * np.maximum(t["open"], t["close"])),
+            Check(one_unit),
+            Check(no_split),
+            Check(usual_step),
+            Check(lambda t: t["volume"] != 0),
         ],
         unique=["date", "symbol"],
     )
@@ -82,7 +105,8 @@ def main(name: str, folder: str) -> None:
     warnings.simplefilter("ignore")
     os.environ |= {"ITERATIVE_DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
     if name == "pandera":
-        work = pandera(*(pd.read_parquet(Path(folder) / f"{table}.parquet") for table in ("clean", "dirty")))
+        clean, dirty = (pd.read_parquet(Path(folder) / f"{table}.parquet") for table in ("clean", "dirty"))
+        work = pandera(clean, dirty, np.load(Path(folder) / "sessions.npy"))
     else:
         tables = (
             pd.DataFrame({f"x{row}": values for row, values in enumerate(np.load(Path(folder) / f"{table}.npy"))})

@@ -175,8 +175,9 @@ def judge(
         state.add("wick", rules.long_wick(rows, quality.wick.max_log))
 
         log_return = total_return(rows.close, rows.adj_close, rows.prev_close, rows.prev_adj_close)
-        doubtful = [i for i, name in enumerate(names) if name in before.doubtful]
-        log_return[np.isin(rows.symbol, doubtful)] = np.nan
+        if before.doubtful:
+            doubtful = [i for i, name in enumerate(names) if name in before.doubtful]
+            log_return[np.isin(rows.symbol, doubtful)] = np.nan
         step = rules.adjustment_step(rows)
         log_return = _level(state, rows, log_return, step, quality)
 
@@ -245,6 +246,10 @@ def _level(state: _Verdicts, rows: Rows, log_return: np.ndarray, step: np.ndarra
     unit = rules.unit_changed(log_return, quality.unit_change)
     split = ~np.isnan(log_return) & rules.split_without_adjustment(rows, step, quality.split_like)
     aside = (state.verdict < 0) & ((unit & state.sets_aside("unit_change")) | (split & state.sets_aside("split_like")))
+    if not aside.any():
+        state.add("unit_change", unit)
+        state.add("split_like", split)
+        return log_return
     # The step back from a price that is set aside is no fault of its own.
     back = aside & ~rules.every_other(aside, rows.key)
     state.add("unit_change", unit & ~back)
