@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -98,8 +98,8 @@ class Cleaned:
 
     bars: pd.DataFrame
     rejected: pd.DataFrame
-    findings: Mapping[str, Finding] = field(default_factory=dict)
-    released: frozenset[str] = frozenset()
+    findings: Mapping[str, Finding]
+    released: frozenset[str]
 
 
 def clean_bars(

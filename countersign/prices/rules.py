@@ -2,8 +2,9 @@
 
 Belongs here: every rule that ``config/quality.yaml`` declares on rows, and what the rows are judged by. Does not belong
 here: what becomes of a row (``clean``), verdicts on a session (``checks``), numbers (``quality``). A rule looks at its
-own symbol alone, so that no row is set aside because of another symbol's, and the order of rows changes nothing. No
-rule changes a price: matching a jump with a split's ratio calls real crashes splits.
+own symbol alone, so that no row is set aside because of another symbol's; of the panel it knows only on which sessions
+there is any bar, and whether the source has ranges at all. The order of rows changes nothing. No rule changes a price:
+matching a jump with a split's ratio calls real crashes splits.
 """
 
 from __future__ import annotations

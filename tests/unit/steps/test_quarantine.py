@@ -124,6 +124,7 @@ def test_a_row_that_a_person_lets_through_is_a_bar_once_the_session_is_run_again
     (line,) = [one for one in project.journal.read() if one["event"] == "quarantine_released"]
     assert (line["by"], line["reason"], line["bar"]) == ("ann@example.com", "it traded there", row["sha256"])
     assert verify_project(project)[1:] == ([], [])
+    assert "ann@example.com  IBM (wick): it traded there" in countersign(home, "history").stdout
     again = countersign(home, "quarantine", "release", FIRST, "2", *given)
     assert (again.exit_code, len(project.journal.read())) == (2, 2), "in quarantine no longer: nothing is added"
 
@@ -182,6 +183,17 @@ def test_a_release_that_cannot_be_is_refused_and_changes_nothing(
     before = artifacts(project.home)
     with pytest.raises(QualityError, match=said):
         release(project, FIRST, by, reason, now, **chosen)  # type: ignore[arg-type]
+    assert artifacts(project.home) == before
+
+
+def test_a_rule_on_rows_may_refuse_the_session(project: Project, now: datetime) -> None:
+    let_reject(project.home)
+    configure(project.home, "wick:\n  severity: quarantine", "wick:\n  severity: refuse")
+    say(project.home, FIRST, "IBM", times(HIGH, 2))
+    list(ingest_sessions(project, [FIRST], now))
+    before = artifacts(project.home)
+    with pytest.raises(QualityError, match=r"refused: 1 of 4 rows broke the rule 'wick'"):
+        list(clean_sessions(project, [FIRST]))
     assert artifacts(project.home) == before
 
 
