@@ -5,6 +5,7 @@ import dagster as dg
 from assets.partitions import SINGLE_RUN
 from assets.results import RETRY_TRANSPORT, Events, check_spec, column_schema, record
 from countersign import checks
+from countersign.quality import ON_BARS, RULES
 from countersign.steps import prices as steps
 from countersign.tables import PRICES_CLEAN, PRICES_RAW
 from countersign.version import code_version
@@ -46,7 +47,10 @@ def price_history(context: dg.AssetExecutionContext, project: ProjectResource, c
     check_specs=[
         check_spec("prices_raw", checks.schema, blocking=True),
         check_spec("prices_raw", checks.bars_arrived, blocking=True),
+        check_spec("prices_raw", checks.dates, blocking=True),
+        check_spec("prices_raw", checks.off_calendar, blocking=True),
         check_spec("prices_raw", checks.previous_close_known, blocking=False),
+        check_spec("prices_raw", checks.restated, blocking=False),
     ],
 )
 def prices_raw(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
@@ -70,13 +74,16 @@ def prices_raw(context: dg.AssetExecutionContext, project: ProjectResource, cloc
     check_specs=[
         check_spec("prices_clean", checks.rejected_share, blocking=True),
         check_spec("prices_clean", checks.symbols_complete, blocking=True),
+        # A rule that refuses stops the step itself.
+        *(dg.AssetCheckSpec(name, asset="prices_clean", description=RULES[name], blocking=False) for name in ON_BARS),
     ],
 )
 def prices_clean(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:
-    """Typed, ordered bars with one total return each; rows that were refused lie in `prices_rejected.json`.
+    """Typed, ordered bars with one total return each; rows that break a rule lie in `prices_rejected.json`.
 
     If it fails: too many rows were rejected, or too many symbols are missing. The failed check shows examples with
-    their reasons. Correct the source, then run the session again from `prices_raw`.
+    their reasons. Correct the source, then run the session again from `prices_raw`; or let through what is right, with
+    `countersign quarantine release`.
     """
     sessions = context.partition_keys
     yield from record(context, project, clock, lambda opened, now: steps.clean_sessions(opened, sessions))

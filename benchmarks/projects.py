@@ -24,6 +24,7 @@ from countersign.prices.clean import clean_bars
 from countersign.prices.ingest import with_previous
 from countersign.prices.panel import Panel
 from countersign.project import Project, open_project
+from countersign.quality import load_quality
 from countersign.steps import metrics, model, monitoring, prices, reports, scoring
 from countersign.steps.made import Made
 
@@ -101,7 +102,7 @@ def finish(*steps: Iterable[Made]) -> None:
 
 def clean_tables(bars: pd.DataFrame, sessions: np.ndarray) -> dict[str, pd.DataFrame]:
     """``prices_clean`` of each session in ``bars`` (as a source gives them); ``sessions`` are datetime64[D]."""
-    table = clean_bars(with_previous(bars, sessions), sessions).bars
+    table = clean_bars(with_previous(bars, sessions), sessions, load_quality(ROOT)).bars
     days = table["date"].to_numpy().astype("datetime64[D]")
     return {str(day): table[days == day] for day in np.unique(days)}
 

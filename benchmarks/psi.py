@@ -31,6 +31,7 @@ _ROWS_A_SESSION: Final = 2_000
 _RIVALS: Final = {
     "evidently": ("evidently==0.7.23", "pandas==2.3.3"),  # does not import with pandas 3
     "nannyml": ("nannyml==0.13.1", "statsmodels==0.15.0"),  # which it imports and does not ask for
+    "pandera": ("pandera==0.35.0", "pandas==3.1.1", "pyarrow==26.0.1"),  # of benchmarks.quality
 }
 """What is installed for each."""
 

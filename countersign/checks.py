@@ -17,12 +17,16 @@ import numpy as np
 
 from countersign.errors import QualityError
 from countersign.features import FEATURES, MIN_HISTORY
+from countersign.prices.restatements import change_in_words, close_changes
+from countersign.prices.rules import places
 from countersign.prices.schema import Difference, breaks
+from countersign.quality import RULES, Rule
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from countersign.model.evaluation import Measure
+    from countersign.prices.clean import Finding
 
 Status = Literal["pass", "fail", "insufficient"]
 Layer = Literal["data", "drift", "model", "system", "business"]
@@ -89,6 +93,103 @@ def schema(found: Sequence[Difference], digest: str) -> CheckResult:
 def schema_unread(verdict: CheckResult) -> CheckResult:
     """The same of columns that no bars could be read from."""
     return replace(verdict, status="fail", blocking=True)
+
+
+def dates(reply: pd.DataFrame, newest: str) -> CheckResult:
+    """Every row of the reply is dated, and none after ``newest``, the newest session that has closed. Blocking."""
+    import pandas as pd
+
+    number, days = pd.factorize(reply["date"])
+    # What is no day, or none at all, is NaT, which is equal to nothing.
+    day = pd.to_datetime(pd.Series(days), errors="coerce", format="%Y-%m-%d").to_numpy().astype("datetime64[D]")
+    day = np.append(day, np.datetime64("NaT"))[number]
+    undated, future = np.isnat(day), day > np.datetime64(newest)
+    sentence = f"all {len(reply)} rows are dated, none after {newest}"
+    if undated.any() or future.any():
+        row = reply.iloc[int(np.argmax(undated | future))]
+        sentence = (
+            f"expected rows dated up to {newest}, the newest session that has closed; found {int(undated.sum())} "
+            f"without a date and {int(future.sum())} of later days (such as {row['symbol']}: {row['date']})"
+        )
+    return CheckResult(
+        "dates",
+        "fail" if undated.any() or future.any() else "pass",
+        sentence,
+        blocking=True,
+        numbers={"rows": len(reply), "undated": int(undated.sum()), "future": int(future.sum())},
+    )
+
+
+def off_calendar(raw: pd.DataFrame, sessions: np.ndarray, limit: float, least: int) -> CheckResult:
+    """Not more than ``limit`` of the rows, or fewer than ``least``, are on no session of ``sessions``. Blocking."""
+    off = places(raw["date"], sessions) < 0
+    count, share = int(off.sum()), float(off.mean()) if len(off) else 0.0
+    sentence = f"{count} of {len(raw)} rows are dated on days that are no session ({share:.1%}; limit {limit:.1%})"
+    if count:
+        sentence += f", such as {raw['date'].iloc[int(np.argmax(off))]}"
+    return CheckResult(
+        "off_calendar",
+        "fail" if share > limit and count >= least else "pass",
+        sentence,
+        blocking=True,
+        numbers={"rows": len(raw), "off_calendar": count, "value": share, "threshold": limit},
+    )
+
+
+def rule_kept(name: str, rule: Rule, found: Finding, rows: int, what: str = "rows") -> CheckResult:
+    """What the rule ``name`` found among ``rows``, with examples and the rule's reason. Blocking where it refuses."""
+    sentence = f"{RULES[name]}: so it is in all {rows} {what}"
+    if found.count:
+        first = found.examples[0]
+        sentence = (
+            f"{found.count} of {rows} {what} broke the rule '{name}' (such as {first['symbol']}: {first['reason']})"
+        )
+    elif found.unknown:
+        sentence = f"not judged: {found.unknown}"
+    return CheckResult(
+        name,
+        "fail" if found.count else "insufficient" if found.unknown else "pass",
+        sentence,
+        blocking=rule.severity == "refuse",
+        numbers={"rows": rows, "value": found.count, "severity": rule.severity, "reason": rule.reason},
+        examples=found.examples,
+    )
+
+
+def restated(found: pd.DataFrame, limit: float, reason: str, users: list[str], unknown: str = "") -> CheckResult:
+    """What the source said of the session before it says again; no close differs by more than ``limit``.
+
+    ``found`` are the differences (table ``RESTATEMENTS``), ``users`` the stored sessions that were made from the old
+    version, ``unknown`` why there is nothing to compare with.
+    """
+    changes = close_changes(found)
+    large = np.flatnonzero(changes > limit)
+    sentence = unknown or "the source says what it said before"
+    if len(found):
+        sentence = (
+            f"the source has restated {len(found)} numbers of {found['symbol'].nunique()} symbols, "
+            f"{change_in_words(changes)} (limit {limit:.1%}); the old version is kept. "
+            + (f"Made from it: {_names(users)}; run these again" if users else "No stored session was made from it")
+        )
+    return CheckResult(
+        "restated",
+        "insufficient" if unknown else "fail" if len(large) else "pass",
+        sentence,
+        numbers={
+            "restated": len(found),
+            "value": len(large),
+            "threshold": limit,
+            "sessions": len(users),
+            "reason": reason,
+        },
+        examples=tuple(
+            {k: str(row[k])[:10] if k == "date" else str(row[k]) for k in ("date", "symbol", "field", "old", "new")}
+            for row in found.assign(change=changes)
+            .sort_values("change", ascending=False, kind="stable")
+            .head(EXAMPLES)
+            .to_dict(orient="records")
+        ),
+    )
 
 
 def bars_arrived(raw: pd.DataFrame, session: str, previous: str) -> CheckResult:

@@ -86,15 +86,6 @@ class HistoryConfig(Section):
     """First date of the history."""
 
 
-class QualityConfig(Section):
-    """When a session is refused."""
-
-    max_rejected_share: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Share of a session's rows that may be rejected."""
-    max_missing_share: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """Share of the symbols of the session before that may be missing."""
-
-
 class ModelConfig(Section):
     """How the model is trained. Changing a number here changes the next model, never the one in service."""
 
@@ -190,7 +181,6 @@ class PipelineConfig(Section):
     """Sessions that the source will never deliver, accepted by a person; each is a day without a bar."""
     history: HistoryConfig
     source: SourceConfig
-    quality: QualityConfig = QualityConfig()
     model: ModelConfig = ModelConfig()
     artifacts: ArtifactConfig = ArtifactConfig()
     schedule: ScheduleConfig = ScheduleConfig()

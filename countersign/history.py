@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from countersign.errors import SessionError
 from countersign.gate.state import BOOTSTRAP, Deployment, Line, State, state_of
+from countersign.prices.quarantine import EVENT
 from countersign.project import Project
 from countersign.steps.gate import evidence_path
 from countersign.tables import SCORES
@@ -27,8 +28,8 @@ def life(lines: Sequence[Line]) -> list[dict[str, Any]]:
             "line": number,
             "at": line["at"],
             "event": line["event"],
-            "on": line.get("request") or (line.get("model") or "")[:12],
-            "by": line.get("signer") or line.get("asked_by") or "",
+            "on": line.get("request") or line.get("session") or (line.get("model") or "")[:12],
+            "by": line.get("signer") or line.get("asked_by") or line.get("by") or "",
             "what": _WHAT.get(line["event"], _other)(line),
             "sha256": line["sha256"],
         }
@@ -56,6 +57,7 @@ def _other(line: Line) -> str:
 
 
 _WHAT: Final[dict[str, Callable[[Line], str]]] = {
+    EVENT: lambda line: f"{line['symbol']} ({line['rule']}): {line['reason']}",
     "deployed": lambda line: (
         f"{line['model'][:12]}: "
         + ("the first model, without a signature" if line["decision"] == BOOTSTRAP else line["why"])

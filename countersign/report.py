@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from countersign.prices.restatements import change_in_words, close_changes
+
 if TYPE_CHECKING:
     import pandas as pd
+
+    from countersign.prices.quarantine import Release
 
 WIDTH: Final = 80
 _ROWS: Final = 40
@@ -30,6 +34,14 @@ class Matured:
 
 
 @dataclass(frozen=True)
+class Restated:
+    """Numbers that the source said otherwise before (table ``RESTATEMENTS``); features up to ``until`` read them."""
+
+    table: pd.DataFrame
+    until: str | None
+
+
+@dataclass(frozen=True)
 class ReportFacts:
     """All that a report is made from."""
 
@@ -38,7 +50,10 @@ class ReportFacts:
     horizon_end: str | None
     source: str
     clean: pd.DataFrame
+    closes_alone: bool
     rejected: pd.DataFrame
+    released: tuple[Release, ...]
+    restated: Restated | None
     missing: list[str] | None
     scores: pd.DataFrame
     matured: Matured | None
@@ -146,7 +161,26 @@ def data_words(facts: ReportFacts) -> list[str]:
         text += f" Missing since the session before: {_names(facts.missing)}."
     else:
         text += " No symbol is missing since the session before."
-    return [text]
+    if facts.closes_alone:
+        text += " Closes alone: variances are squared returns, as open, high and low are not known."
+    return [text, *_people_and_source(facts)]
+
+
+def _people_and_source(facts: ReportFacts) -> list[str]:
+    """What people let through, and what the source has said otherwise since."""
+    found = []
+    if facts.released:
+        rows = "; ".join(f"{one.symbol} ({one.rule}) by {one.by}: {one.reason}" for one in facts.released)
+        found.append(f"{len(facts.released)} rows released from quarantine: {rows}.")
+    if facts.restated:
+        table, until = facts.restated.table, facts.restated.until
+        largest = change_in_words(close_changes(table))
+        read = f"Features up to {until} read this session." if until else "Later features read this session."
+        found.append(
+            f"Restated by the source: {len(table)} numbers of {_names(sorted(set(table['symbol'])))}, {largest}; the "
+            f"old versions are kept. {read}"
+        )
+    return found
 
 
 def _scores(facts: ReportFacts) -> list[str]:

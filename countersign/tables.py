@@ -55,13 +55,13 @@ PRICES_RAW: Final = (
 PRICES_CLEAN: Final = (
     DATE,
     SYMBOL,
-    *(Column(c.name, c.kind, c.unit, c.description, c.name in {"adj_close", "volume"}) for c in SOURCE_COLUMNS[2:]),
+    *(Column(c.name, c.kind, c.unit, c.description, c.name != "close") for c in SOURCE_COLUMNS[2:]),
     Column("log_return", "number", "log return", "Total return since the session before, as a log", nullable=True),
     Column(
         "daily_variance",
         "number",
         "squared log return",
-        "Overnight gap squared + Garman-Klass variance of the session",
+        "Overnight gap squared + Garman-Klass variance; the squared return where a close is all there is",
         nullable=True,
     ),
 )
@@ -70,8 +70,18 @@ PRICES_REJECTED: Final = (
     Column("row", "integer", "", "Row in prices_raw, from 0"),
     Column("date", "string", "", "Date as the source gave it", nullable=True),
     Column("symbol", "string", "", "Ticker as the source gave it", nullable=True),
-    Column("rule", "string", "", "The rule that refused the row"),
+    Column("rule", "string", "", "The rule that set the row aside"),
     Column("reason", "string", "", "What was found, and what is allowed"),
+    Column("sha256", "string", "", "Digest of all that the row says, by which it is released"),
+)
+
+RESTATEMENTS: Final = (
+    DATE,
+    SYMBOL,
+    Column("field", "string", "", "The column of prices_raw that the source has changed"),
+    Column("old", "number", "the field's", "What was stored before; null where it was empty", nullable=True),
+    Column("new", "number", "the field's", "What the source says now; null where it is empty", nullable=True),
+    Column("version", "string", "", "Digest of the prices_raw that said the old value, kept beside it"),
 )
 
 FEATURE_TABLE: Final = (

@@ -48,7 +48,7 @@ class DataThresholds(ReviewedSection):
     max_column_null_share: Share
     """Of the cells of any one column."""
     max_rejected_share: Share
-    """Of a session's rows; ``quality.max_rejected_share`` in ``pipeline.yaml`` says where the session stops."""
+    """Of a session's rows; ``rejected_share`` in ``quality.yaml`` says where the session stops."""
     max_drop: Annotated[float, Field(ge=0, lt=1)]
     """Share by which rows or symbols may lie below the median of the ``window_sessions`` before."""
     window_sessions: Window

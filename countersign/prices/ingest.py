@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from countersign.errors import SourceError
-from countersign.prices.clean import PRICE_LIMITS
+from countersign.prices.rules import PRICE_LIMITS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,9 +20,10 @@ from countersign.prices import ingest
 from countersign.prices.clean import clean_bars
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
+from countersign.quality import load_quality
 from countersign.steps.gate import gate_state, put_into_service
 from countersign.steps.made import Made, Numbers
-from countersign.steps.prices import HISTORY
+from countersign.steps.prices import HISTORY, released_in
 from countersign.steps.schema import agreed
 from countersign.storage.artifacts import Stored
 from countersign.storage.journal import Event
@@ -127,7 +128,9 @@ def evaluate_source(
     reply = ingest.of_symbols(reply, config.symbols)
     if reply.empty:
         raise SourceError(f"{project.source.uri}: expected bars of {first} … {last}, found none; name other sessions")
-    bars = clean_bars(ingest.with_previous(reply, dates), dates).bars
+    bars = clean_bars(
+        ingest.with_previous(reply, dates), dates, load_quality(project.home), released=released_in(project)
+    ).bars
     panel = Panel.from_bars(bars, np.unique(bars["date"].to_numpy().astype("datetime64[D]")))
     rows = training_rows(panel)
     return evaluate(walk_forward(rows, config.model, progress), panel.sessions, config.model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,11 +12,19 @@ from countersign import checks
 from countersign.errors import ArtifactError, SourceError
 from countersign.features import LOOKBACK
 from countersign.prices import ingest
-from countersign.prices.clean import clean_bars
+from countersign.prices.clean import BEFORE_COLUMNS, Before, Cleaned, clean_bars, doubtful_symbols
+from countersign.prices.quarantine import Release, releases
+from countersign.prices.restatements import logged, restated_values
+from countersign.prices.rules import BEHIND
 from countersign.project import Project
+from countersign.quality import Quality, load_quality
 from countersign.steps.made import Made, Numbers, again
 from countersign.steps.schema import agreed
-from countersign.tables import PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED
+from countersign.storage.codec import combined_digest
+from countersign.tables import PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED, RESTATEMENTS, conform, empty_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HISTORY: Final = "history/prices"
 """All sessions before the first daily one, Parquet."""
@@ -34,7 +42,7 @@ def recent_history(project: Project) -> str:
 
 def load_history(project: Project, now: datetime) -> Made:
     """``price_history``: every session before the first daily one, through the cleaning that daily sessions get."""
-    config, dates = project.config, project.calendar.dates
+    config, dates, quality = project.config, project.calendar.dates, load_quality(project.home)
     first, last = config.history.start.isoformat(), project.calendar.at(project.first_session, -1)
     project.calendar.require_closed(last, now)
     require_basis(project, with_history=False)
@@ -46,17 +54,26 @@ def load_history(project: Project, now: datetime) -> Made:
             f"{project.source.uri}: expected bars of {first} … {last}, found none. Set history.start and "
             "first_session in config/pipeline.yaml to dates that the source has"
         )
-    cleaned = clean_bars(ingest.with_previous(reply, dates), dates)
+    remedy = f"Correct {project.source.uri}, then run it again"
+    off = quality.off_calendar
+    checks.require(
+        "price_history",
+        remedy,
+        checks.dates(reply, str(project.calendar.last_closed(now))),
+        checks.off_calendar(reply, dates, off.max_share, off.min_rows),
+    )
+    cleaned = clean_bars(ingest.with_previous(reply, dates), dates, quality, released=released_in(project))
     days = cleaned.bars["date"].to_numpy().astype("datetime64[D]")
     expected = project.calendar.between(str(days.min()) if len(days) else first, last)
     missing = sorted(set(expected) - set(np.unique(days).astype(str)))
     verdicts = checks.require(
         "price_history",
-        f"Correct {project.source.uri}, then run it again",
-        checks.rejected_share(len(cleaned.bars), cleaned.rejected, config.quality.max_rejected_share),
-        checks.history_complete(missing, len(expected), config.quality.max_rejected_share),
+        remedy,
+        checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.rejected_share.max_share),
+        checks.history_complete(missing, len(expected), quality.history_complete.max_share),
+        *rule_checks(cleaned, quality, len(reply)),
     )
-    source = {"source": project.source.uri, "adjustment": config.source.adjustment}
+    source = {"source": project.source.uri, "adjustment": config.source.adjustment, "quality": quality.sha256}
     stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
     recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, RECENT_SESSIONS)[0])]
     inputs = {HISTORY: stored.sha256, "adjustment": config.source.adjustment}
@@ -71,24 +88,40 @@ def load_history(project: Project, now: datetime) -> Made:
         "first_session": str(days.min()),
         "last_session": str(days.max()),
         "source": project.source.uri,
+        **{f"rule_{name}": found.count for name, found in cleaned.findings.items() if found.count},
     }
-    return Made(None, stored, verdicts, numbers)
+    # A check for each rule would stay yellow for good: what is rare and true stays in the history.
+    return Made(None, stored, verdicts[:2], numbers)
+
+
+def rule_checks(cleaned: Cleaned, quality: Quality, rows: int) -> tuple[checks.CheckResult, ...]:
+    """A verdict on each rule that bars are judged by."""
+    symbols = int(cleaned.bars["symbol"].nunique())
+    return tuple(
+        checks.rule_kept(
+            name, quality.rule(name), found, *((symbols, "symbols") if name == "missing_sessions" else (rows,))
+        )
+        for name, found in cleaned.findings.items()
+    )
 
 
 def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) -> Iterator[Made]:
     """``prices_raw``: what the source says of each session, from one reply. Raises before a session has closed."""
-    calendar, uri = project.calendar, project.source.uri
+    calendar, uri, quality = project.calendar, project.source.uri, load_quality(project.home)
     for session in sessions:
         calendar.require_closed(session, now)
     require_basis(project, with_history=True)
     inputs = {"source": uri, "adjustment": project.config.source.adjustment}
     reply, schema = agreed(project, f"the reply of {uri}", calendar.at(sessions[0], -1), sessions[-1])
+    remedy = f"Correct {uri}, then run the session again"
+    (dated,) = checks.require(f"the reply of {uri}", remedy, checks.dates(reply, str(calendar.last_closed(now))))
     # A symbol without bars here may be unlisted; asking the source whether it knows it at all costs a pass over it.
     absent = sorted(set(project.config.symbols or ()) - set(reply["symbol"]))
     if absent:
         ingest.require_known(absent, project.source.symbols(), uri)
     reply = reply.sort_values("date", kind="stable")
     days = reply["date"].to_numpy()
+    off = quality.off_calendar
     for session in sessions:
         # A session needs its own rows and those of the session before: a range is not searched anew for each.
         first, end = np.searchsorted(days, calendar.at(session, -1)), np.searchsorted(days, session, side="right")
@@ -96,14 +129,54 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
         raw = ingest.session_bars(near, session, calendar.dates, project.config.symbols, uri)
         verdicts = checks.require(
             f"prices_raw of {session}",
-            f"Correct {uri}, then run the session again",
+            remedy,
             schema,
+            dated,
+            checks.off_calendar(raw, calendar.dates, off.max_share, off.min_rows),
             checks.bars_arrived(raw, session, calendar.at(session, -1)),
             checks.previous_close_known(raw),
         )
+        again = _keep_restated(project, session, raw, quality)
         stored = project.store.write_table("prices_raw", session, raw, PRICES_RAW, inputs)
-        numbers: Numbers = {"rows": len(raw), "symbols": int(raw["symbol"].nunique()), "source": uri}
-        yield Made(session, stored, verdicts, numbers)
+        numbers: Numbers = {
+            "rows": len(raw),
+            "symbols": int(raw["symbol"].nunique()),
+            "source": uri,
+            "restated": again.numbers["restated"],
+        }
+        yield Made(session, stored, (*verdicts, again), numbers)
+
+
+def _keep_restated(project: Project, session: str, raw: pd.DataFrame, quality: Quality) -> checks.CheckResult:
+    """Where ``raw`` says something else than what is stored, keep that and log what differs, before it is replaced."""
+    store, rule = project.store, quality.restated
+    found, users, unknown = empty_table(RESTATEMENTS), list[str](), ""
+    if rule.severity == "off":
+        unknown = "switched off in config/quality.yaml"
+    if store.has("prices_raw", session):
+        try:
+            old = store.read_table("prices_raw", session, PRICES_RAW)
+        except ArtifactError:
+            # Making it again is the remedy, so a damaged one must not stand in the way.
+            return checks.restated(found, rule.max_change, rule.reason, [], "what was stored before is damaged")
+        found = restated_values(old.frame, conform(raw, PRICES_RAW), old.stored.sha256)
+        if len(found):
+            version = old.stored.sha256
+            log = found.iloc[:0]
+            if store.has("restatements", session):
+                log = store.read_table("restatements", session, RESTATEMENTS).frame
+            users = made_from(project, session)
+            store.keep("prices_raw", session, version)
+            store.write_table(
+                "restatements", session, logged(log, found, version), RESTATEMENTS, {"prices_raw": version}
+            )
+    return checks.restated(found, rule.max_change, rule.reason, users, unknown)
+
+
+def made_from(project: Project, session: str) -> list[str]:
+    """Stored sessions whose features were made from bars of ``session``: itself, and those that look back so far."""
+    last = project.calendar.after(session, LOOKBACK - 1) or str(project.calendar.dates[-1])
+    return [s for s in project.store.partitions() if session <= s <= last and project.store.has("features", s)]
 
 
 def require_basis(project: Project, *, with_history: bool) -> None:
@@ -133,25 +206,29 @@ def require_basis(project: Project, *, with_history: bool) -> None:
 
 
 def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
-    """``prices_clean`` and ``prices_rejected``: typed, ordered bars with one return each; refused rows with reasons."""
-    store, quality = project.store, project.config.quality
-    before = symbols_before(project, sessions[0])
+    """``prices_clean`` and ``prices_rejected``: typed, ordered bars with one return each; others with their reasons."""
+    store, calendar, quality = project.store, project.calendar, load_quality(project.home)
+    off, journal = quality.off_calendar, releases(project.journal.read())
+    past = Past(project, sessions[0])
     for session in sessions:
         raw = store.read_table("prices_raw", session, PRICES_RAW)
         checks.require(
             f"prices_raw of {session}",
             again("prices_raw", session),
-            checks.bars_arrived(raw.frame, session, project.calendar.at(session, -1)),
+            checks.bars_arrived(raw.frame, session, calendar.at(session, -1)),
+            checks.off_calendar(raw.frame, calendar.dates, off.max_share, off.min_rows),
         )
-        cleaned = clean_bars(raw.frame, project.calendar.dates)
+        released = frozenset(release.bar for release in journal if release.session == session)
+        cleaned = clean_bars(raw.frame, calendar.dates, quality, past.before(session), released)
         symbols = cleaned.bars["symbol"].tolist()
         verdicts = checks.require(
             f"prices_clean of {session}",
             f"Correct {project.source.uri}, then run the session again",
-            checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.max_rejected_share),
-            checks.symbols_complete(symbols, before, quality.max_missing_share),
+            checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.rejected_share.max_share),
+            checks.symbols_complete(symbols, past.symbols(session), quality.symbols_complete.max_share),
+            *rule_checks(cleaned, quality, len(raw.frame)),
         )
-        inputs = {"prices_raw": raw.stored.sha256}
+        inputs = clean_inputs(raw.stored.sha256, quality, session, journal)
         rejected = store.write_table("prices_rejected", session, cleaned.rejected, PRICES_REJECTED, inputs)
         stored = store.write_table(
             "prices_clean", session, cleaned.bars, PRICES_CLEAN, inputs | {"prices_rejected": rejected.sha256}
@@ -160,10 +237,74 @@ def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
             "rows": len(cleaned.bars),
             "rows_in": len(raw.frame),
             "rejected_rows": len(cleaned.rejected),
+            "released_rows": len(cleaned.released),
             "rejected": rejected.location,
         }
         yield Made(session, stored, verdicts, numbers)
-        before = symbols
+        past.add(session, cleaned)
+
+
+def released_in(project: Project, session: str | None = None) -> frozenset[str]:
+    """Digests of the rows that people let through: of ``session``, or of all."""
+    return frozenset(one.bar for one in releases(project.journal.read()) if session in (None, one.session))
+
+
+def clean_inputs(raw: str, quality: Quality, session: str, journal: Sequence[Release]) -> dict[str, str]:
+    """What bars of ``session`` are made from: the raw ones, whose digest is ``raw``, the rules, and people's releases.
+
+    Not the bars before, by which some rules judge: features read the same sessions, so that what makes a verdict old
+    makes the features old, and the session is run again as a whole.
+    """
+    released = [release.bar for release in journal if release.session == session]
+    inputs = {"prices_raw": raw, "quality": quality.sha256}
+    return inputs | ({"releases": combined_digest(sorted(set(released)))} if released else {})
+
+
+class Past:
+    """What is stored of the sessions before, and what is cleaned on the way through a range."""
+
+    def __init__(self, project: Project, session: str) -> None:
+        self._project = project
+        self._bars: dict[str, pd.DataFrame] = {}
+        self._doubtful: dict[str, frozenset[str]] = {}
+        store, first = project.store, project.first_session
+        *needed, _ = project.calendar.lookback(session, BEHIND + 1)
+        if needed[0] < first and store.has(recent_history(project), None, "parquet"):
+            recent = store.read_table(recent_history(project), None, PRICES_CLEAN, BEFORE_COLUMNS, form="parquet").frame
+            self._bars |= {str(day)[:10]: bars for day, bars in recent.groupby("date") if str(day)[:10] >= needed[0]}
+        self._bars |= {
+            s: store.read_table("prices_clean", s, PRICES_CLEAN, BEFORE_COLUMNS).frame
+            for s in needed
+            if s >= first and store.has("prices_clean", s)
+        }
+        if needed[-1] in self._bars:
+            self._doubtful[needed[-1]] = self._set_aside(needed[-1])
+
+    def _set_aside(self, session: str) -> frozenset[str]:
+        store, first = self._project.store, self._project.first_session
+        if session >= first:
+            return doubtful_symbols(store.read_table("prices_rejected", session, PRICES_REJECTED).frame)
+        if not store.has(HISTORY_REJECTED, None, "json"):
+            return frozenset()
+        rejected = store.read_table(HISTORY_REJECTED, None, PRICES_REJECTED, form="json").frame
+        return doubtful_symbols(rejected[rejected["date"] == session])
+
+    def before(self, session: str) -> Before:
+        """What ``session`` is judged by."""
+        import pandas as pd
+
+        *needed, _ = self._project.calendar.lookback(session, BEHIND + 1)
+        found = [self._bars[s] for s in needed if s in self._bars]
+        return Before(pd.concat(found) if found else None, self._doubtful.get(needed[-1], frozenset()))
+
+    def symbols(self, session: str) -> list[str] | None:
+        """Symbols that had a bar on the session before, or None where that is not in the store."""
+        bars = self._bars.get(self._project.calendar.at(session, -1))
+        return None if bars is None else bars["symbol"].tolist()
+
+    def add(self, session: str, cleaned: Cleaned) -> None:
+        self._bars[session] = cleaned.bars[list(BEFORE_COLUMNS)]
+        self._doubtful[session] = doubtful_symbols(cleaned.rejected)
 
 
 def symbols_before(project: Project, session: str) -> list[str] | None:

@@ -38,7 +38,9 @@ from countersign.prices import ingest
 from countersign.prices.clean import clean_bars
 from countersign.prices.panel import Panel
 from countersign.project import Project
+from countersign.quality import load_quality
 from countersign.steps.monitoring import Seen, subject_counts
+from countersign.steps.prices import released_in
 from countersign.steps.schema import agreed
 from countersign.tables import Column
 from countersign.thresholds import DriftThresholds, Thresholds, load_thresholds
@@ -82,7 +84,7 @@ def source_verdicts(
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
     reply, _ = agreed(project, "the replay", start, last)
     raw = ingest.with_previous(ingest.of_symbols(reply, config.symbols), dates)
-    bars = clean_bars(raw, dates).bars
+    bars = clean_bars(raw, dates, load_quality(project.home), released=released_in(project)).bars
     days = bars["date"].to_numpy().astype("datetime64[D]")
     if not (days >= np.datetime64(first or start)).any():
         raise SourceError(

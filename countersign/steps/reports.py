@@ -8,20 +8,34 @@ from typing import Final
 
 from countersign import checks
 from countersign.errors import ArtifactError, QualityError
+from countersign.features import LOOKBACK
 from countersign.model.targets import HORIZON
 from countersign.pages.daily import DayFacts, daily_page, key_figure
 from countersign.pages.page import figure_image, page_html
+from countersign.prices.clean import row_digests
+from countersign.prices.quarantine import Release, releases
 from countersign.project import Project
-from countersign.report import Matured, ReportFacts, report_text
+from countersign.quality import load_quality
+from countersign.report import Matured, ReportFacts, Restated, report_text
 from countersign.steps.gate import gate_state, standing
 from countersign.steps.made import Made, Numbers, again
 from countersign.steps.monitoring import outcome_inputs
-from countersign.steps.prices import symbols_before
+from countersign.steps.prices import clean_inputs, symbols_before
 from countersign.steps.quarter import QuarterReader, is_measured, quarter_sessions
 from countersign.steps.scoring import bars_digest
 from countersign.steps.service import in_service
 from countersign.storage.codec import combined_digest
-from countersign.tables import DRIFT, FEATURE_TABLE, METRICS, OUTCOMES, PRICES_CLEAN, PRICES_REJECTED, SCORES
+from countersign.tables import (
+    DRIFT,
+    FEATURE_TABLE,
+    METRICS,
+    OUTCOMES,
+    PRICES_CLEAN,
+    PRICES_RAW,
+    PRICES_REJECTED,
+    RESTATEMENTS,
+    SCORES,
+)
 from countersign.thresholds import load_thresholds
 
 _QUARTER: Final = "quarter"
@@ -43,7 +57,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         checks.require(
             f"scores of {session}", again("scores", session), checks.scores_in_range(scores.frame, len(scores.frame))
         )
-        clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date", "symbol"))
+        clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date", "symbol", "open"))
         rejected = store.read_table("prices_rejected", session, PRICES_REJECTED)
         outcomes = store.read_table("outcomes", session, OUTCOMES).frame
         metrics = store.read_table("metrics", session, METRICS).frame
@@ -56,7 +70,10 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
             horizon_end=calendar.after(session, HORIZON),
             source=project.source.uri,
             clean=clean.frame,
+            closes_alone=bool(clean.frame["open"].isna().all()),
             rejected=rejected.frame,
+            released=_released(project, session),
+            restated=_restated(project, session),
             missing=None if before is None else sorted(set(before) - set(clean.frame["symbol"])),
             scores=scores.frame,
             matured=None if outcomes.empty else Matured(str(outcomes["scored"].iloc[0].date()), outcomes),
@@ -103,6 +120,24 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         yield Made(session, stored, (verdict,), numbers, preview, shown.location)
 
 
+def _released(project: Project, session: str) -> tuple[Release, ...]:
+    """The releases that hold for what ``prices_raw`` of ``session`` says."""
+    found = [one for one in releases(project.journal.read()) if one.session == session]
+    if not found:
+        return ()
+    raw = project.store.read_table("prices_raw", session, PRICES_RAW).frame
+    there = set(row_digests(raw, range(len(raw))))
+    return tuple(one for one in found if one.bar in there)
+
+
+def _restated(project: Project, session: str) -> Restated | None:
+    """What the source has said otherwise of ``session`` since, and up to when features read it."""
+    if not project.store.has("restatements", session):
+        return None
+    found = project.store.read_table("restatements", session, RESTATEMENTS).frame
+    return Restated(found, project.calendar.after(session, LOOKBACK - 1))
+
+
 def read_commentary(project: Project, session: str) -> str | None:
     """A person's words on ``session``, or None. Raises ``QualityError`` where they are no UTF-8."""
     path = project.commentary(session)
@@ -118,7 +153,8 @@ def read_commentary(project: Project, session: str) -> str | None:
 
 def _inputs(project: Project, session: str, model: str, commentary: str | None) -> dict[str, str]:
     """The digest of everything that a report is made from, as it is now."""
-    names = ("prices_clean", "prices_rejected", "scores", "outcomes", "drift", "metrics")
+    names = ["prices_clean", "prices_rejected", "scores", "outcomes", "drift", "metrics"]
+    names += ["restatements"] if project.store.has("restatements", session) else []
     found = {name: project.store.digest(name, session) for name in names}
     found["thresholds"] = load_thresholds(project.home)[1]
     if commentary is not None:
@@ -135,9 +171,11 @@ def _stale(project: Project, session: str) -> str | None:
     clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date",)).stored
     features = store.read_table("features", session, FEATURE_TABLE, ("date",)).stored
     scores = store.read_table("scores", session, SCORES, ("date",)).stored
-    made_from = {name: store.digest(name, session) for name in ("prices_raw", "prices_rejected")}
-    if dict(clean.inputs) != made_from:
-        return "prices_clean was made from other raw bars than are there now."
+    made_from = clean_inputs(
+        store.digest("prices_raw", session), load_quality(project.home), session, releases(project.journal.read())
+    )
+    if dict(clean.inputs) != made_from | {"prices_rejected": store.digest("prices_rejected", session)}:
+        return "prices_clean was made from other raw bars, rules or releases than are there now."
     if features.inputs["prices_clean"] != bars_digest(project, session):
         return "features were made from other bars than are there now."
     if scores.inputs["features"] != features.sha256:

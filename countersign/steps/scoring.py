@@ -17,6 +17,7 @@ from countersign.model.registry import read_model
 from countersign.model.scoring import FittedModel, Scores, score
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
+from countersign.quality import load_quality
 from countersign.report import scores_preview
 from countersign.steps.made import Made, Numbers, again
 from countersign.steps.prices import recent_history
@@ -183,7 +184,7 @@ def bars_digest(project: Project, session: str) -> str:
 
 def _require_clean(project: Project, panel: Panel, row: int) -> None:
     """Refuse what the checks of ``prices_clean`` would block: a run of features alone is not held back by them."""
-    session, quality = str(panel.sessions[row]), project.config.quality
+    session, quality = str(panel.sessions[row]), load_quality(project.home)
     rejected = project.store.read_table("prices_rejected", session, PRICES_REJECTED).frame
     today, before = (
         [symbol for symbol, there in zip(panel.symbols, panel.present[r], strict=True) if there] for r in (row, row - 1)
@@ -191,8 +192,8 @@ def _require_clean(project: Project, panel: Panel, row: int) -> None:
     checks.require(
         f"prices_clean of {session}",
         again("prices_raw", session),
-        checks.rejected_share(len(today), rejected, quality.max_rejected_share),
-        checks.symbols_complete(today, before or None, quality.max_missing_share),
+        checks.rejected_share(len(today), rejected, quality.rejected_share.max_share),
+        checks.symbols_complete(today, before or None, quality.symbols_complete.max_share),
     )
 
 

@@ -134,6 +134,17 @@ class ArtifactStore:
             header, found = codec.decode_json(data, path.rsplit("/", 1)[-1], None)
         return found, self._stored(path, header, "json", digest)
 
+    def keep(self, name: str, partition: str, digest: str) -> str:
+        """Copy an artifact, byte for byte, to a place beside it that names its digest. Returns the place.
+
+        Raises ``ArtifactError`` where the artifact is not the one with that digest.
+        """
+        with self._verified(name, partition, self.form) as (data, found):
+            if found != digest:
+                raise ArtifactError(f"expected {digest[:12]}, found {found[:12]}")
+            header = Header(name, partition, {})
+        return self._put(f"{name}.{digest[:12]}", header, self.form, data, digest).location
+
     def write_text(
         self, name: str, partition: str | None, text: str, inputs: Mapping[str, str], form: TextFormat = "txt"
     ) -> Stored:
@@ -207,7 +218,12 @@ def _filesystem(location: str) -> Any:
 
 def _remedy(name: str, partition: str | None) -> str:
     """What to type to have the artifact made again."""
-    group = {"history": "price_history", "models": "model", "prices_rejected": "prices_clean"}
+    group = {
+        "history": "price_history",
+        "models": "model",
+        "prices_rejected": "prices_clean",
+        "restatements": "prices_raw",
+    }
     asset = group.get(name.split("/")[0], name)
     if partition and "-W" in partition:
         partition = datetime.strptime(f"{partition}-1", "%G-W%V-%u").date().isoformat()  # noqa: DTZ007 - a day alone

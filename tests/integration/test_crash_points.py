@@ -128,7 +128,14 @@ def test_a_session_killed_at_any_write_is_whole_and_mended_by_running_it_again(
     # What the source says has changed since, so that an old and a new version of every artifact differ.
     change_bar(start, "2008-09-02,MSFT,", 3, "28.50")
     written, points = kill_everywhere(runner, start, "session", tmp_path, end)
+    (kept,) = (name for name in written if re.search(r"/prices_raw\.[0-9a-f]{12}\.", name))
+    # The version that was restated, under its digest.
+    assert (tmp_path / "undisturbed/artifacts" / kept).read_bytes() == artifacts(start)[
+        f"sessions/2008-09-02/prices_raw.{form}"
+    ]
     assert written == {
+        kept,
+        f"sessions/2008-09-02/restatements.{form}",
         *(f"sessions/2008-09-02/{table}.{form}" for table in ("prices_raw", "prices_clean", "prices_rejected")),
         *(f"sessions/2008-09-02/{table}.{form}" for table in ("features", "scores", "drift", "metrics")),
         "sessions/2008-09-02/report.html",

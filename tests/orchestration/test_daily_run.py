@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from assets.runs import recent_runs
+from countersign.quality import ON_BARS
 from countersign.steps.metrics import GATE_MEASURES, MEASURES
 from tests.orchestration.conftest import Pipeline, file_digest, files, make_pipeline
 
@@ -94,7 +95,7 @@ def test_every_check_ran_with_its_answer_and_its_numbers(finished: Pipeline) -> 
     every = finished.definitions.resolve_asset_graph().asset_check_keys
     later = {"candidate", "weekly_review"}
     keys = {key for key in every if key.asset_key.to_user_string() not in later}
-    assert len(keys) == 17 + len(MEASURES) + len(GATE_MEASURES)
+    assert len(keys) == 20 + len(ON_BARS) + len(MEASURES) + len(GATE_MEASURES)
     runs = finished.instance.get_run_records(limit=10)
     found = {}
     for record in reversed(runs):
@@ -189,8 +190,8 @@ def test_a_check_over_a_range_answers_with_its_worst_session_and_names_it(pipeli
     prices = pd.read_csv(path, dtype=str)
     prices = prices[~((prices["symbol"] == "IBM") & (prices["date"] == "2008-09-03"))]
     prices.to_csv(path, index=False)
-    config = pipeline.home / "config" / "pipeline.yaml"
-    config.write_text(config.read_text().replace("max_missing_share: 0.2", "max_missing_share: 0.5"))
+    config = pipeline.home / "config" / "quality.yaml"
+    config.write_text(config.read_text().replace("max_share: 0.2 ", "max_share: 0.5 "))
     run = pipeline.run("2008-09-02", "2008-09-04")
     assert run.success
     (verdict,) = [e for e in run.get_asset_check_evaluations() if e.check_name == "symbols_complete"]

@@ -22,6 +22,7 @@ from countersign.prices.clean import clean_bars
 from countersign.prices.ingest import with_previous
 from countersign.prices.panel import Panel
 from countersign.prices.sources.files import FileSource
+from tests.shipped import QUALITY
 
 CONFIG = ModelConfig(min_training_sessions=504, fold_sessions=126)
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT", "NEW")
@@ -57,7 +58,7 @@ def model(panel: Panel) -> FittedModel:
 
 
 def panel_of(reply: pd.DataFrame, sessions: np.ndarray) -> Panel:
-    return Panel.from_bars(clean_bars(with_previous(reply, sessions), sessions).bars, sessions)
+    return Panel.from_bars(clean_bars(with_previous(reply, sessions), sessions, QUALITY).bars, sessions)
 
 
 def scores_of(model: FittedModel, panel: Panel, matrix: FeatureMatrix, row: int) -> dict[str, tuple[object, ...]]:

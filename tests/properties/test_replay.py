@@ -16,6 +16,7 @@ from countersign.project import open_project
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.scoring import feature_sessions
 from countersign.tables import FEATURE_TABLE
+from tests.shipped import QUALITY
 
 FIRST, LAST = "2004-08-16", "2004-11-19"
 """The listing of GOOG (2004-08-19), its first 63 sessions, and MSFT's special dividend (2004-11-15)."""
@@ -37,7 +38,7 @@ def test_features_made_session_by_session_equal_those_of_training_to_the_last_bi
     # Training over everything that the source has, later years included.
     days = project.calendar.dates
     reply = project.source.read(project.config.history.start.isoformat(), str(days[-1]))
-    panel = Panel.from_bars(clean_bars(with_previous(reply, days), days).bars, days)
+    panel = Panel.from_bars(clean_bars(with_previous(reply, days), days, QUALITY).bars, days)
     rows = training_rows(panel)
 
     compared = 0

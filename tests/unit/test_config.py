@@ -17,8 +17,8 @@ from countersign.errors import ConfigError
 
 SHIPPED_WITHOUT_DEFAULTS = {"first_session", "history.start", "source.path"}
 TOP = (
-    "calendar, symbols, first_session, last_session, missing_sessions, history, source, quality, model, artifacts, "
-    "schedule, gate, push, executor"
+    "calendar, symbols, first_session, last_session, missing_sessions, history, source, model, artifacts, schedule, "
+    "gate, push, executor"
 )
 SOURCE = "adjustment, live, kind, path, profile, symbol, rename, max_bars"
 
@@ -143,7 +143,7 @@ def test_a_calendar_named_with_a_slash_needs_no_quotes(tmp_path: Path) -> None:
         ("first_session: 20080902", "first_session", "'20080902'", "a date as YYYY-MM-DD"),
         ("history: {start: yesterday}", "history.start", "'yesterday'", "a date as YYYY-MM-DD"),
         ("history: 2000-03-01", "history", "'2000-03-01'", "a section with the settings start"),
-        ("quality:", "quality", "''", "a section with the settings max_rejected_share, max_missing_share"),
+        ("push:", "push", "''", "a section with the settings gateway, textfile"),
         ("source: {path: a.csv, live: perhaps}", "source.live", "'perhaps'", "valid boolean"),
         ("source: a.csv", "source", "'a.csv'", "a section with settings"),
         ("source: {kind: ftp, path: a.csv}", "source.kind", "'ftp'", "one of 'files', 'own'"),
@@ -152,8 +152,6 @@ def test_a_calendar_named_with_a_slash_needs_no_quotes(tmp_path: Path) -> None:
         ("source: {path: a.csv, rename: {px: price}}", "source.rename.px", "'price'", "'adj_close' or 'volume'"),
         ("source: {path: a.csv, max_bars: 0}", "source.max_bars", "'0'", "greater than or equal to 1"),
         ("source: {kind: own, object: my_prices}", "source.object", "'my_prices'", "match pattern"),
-        ("quality: {max_rejected_share: 1.01}", "quality.max_rejected_share", "'1.01'", "less than or equal to 1"),
-        ("quality: {max_missing_share: -0.1}", "quality.max_missing_share", "'-0.1'", "greater than or equal to 0"),
         ("model: {ridge_penalty: 0}", "model.ridge_penalty", "'0'", "greater than 0"),
         ("model: {cutoff: 1}", "model.cutoff", "'1'", "less than 1"),
         ("model: {cutoff: 20 %}", "model.cutoff", "'20 %'", "valid number"),
@@ -178,7 +176,7 @@ def test_a_wrong_setting_is_told_by_its_key_its_value_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("number", ["nan", ".nan", "inf", ".inf", "-inf", "1e999"])
-@pytest.mark.parametrize("key", ["model.ridge_penalty", "model.logistic_penalty", "quality.max_rejected_share"])
+@pytest.mark.parametrize("key", ["model.ridge_penalty", "model.logistic_penalty", "model.cutoff"])
 def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, key: str, number: str) -> None:
     section, name = key.split(".")
     [problem] = refusal(tmp_path, f"{section}: {{{name}: {number}}}")
@@ -194,7 +192,8 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, key: str, number
         ("history: {start: 2000-03-01, end: 2008-01-01}", "history.end", "start"),
         ("source: {path: a.csv, password: x}", "source.password", SOURCE),
         ("source: {kind: own, object: m:C, path: a.csv}", "source.path", "adjustment, live, kind, object, options"),
-        ("quality: {max_share: [1, 2]}", "quality.max_share", "max_rejected_share, max_missing_share"),
+        ("source: {path: a.csv, password: x}", "source.password", "path, live"),
+        ("push: {url: [1, 2]}", "push.url", "gateway, textfile"),
     ],
 )
 def test_an_unknown_setting_is_refused_with_those_that_there_are_and_its_value_is_not_repeated(

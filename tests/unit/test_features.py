@@ -28,6 +28,7 @@ from countersign.prices.clean import clean_bars
 from countersign.prices.ingest import with_previous
 from countersign.prices.panel import Panel
 from countersign.prices.sources.files import FileSource
+from tests.shipped import QUALITY
 
 NAMES = list(FEATURES)
 FLOOR = 1e-8
@@ -48,7 +49,7 @@ def bundled(reply: pd.DataFrame) -> Panel:
 
 def panel_of(reply: pd.DataFrame) -> Panel:
     days = np.unique(reply["date"].to_numpy().astype("datetime64[D]"))
-    return Panel.from_bars(clean_bars(with_previous(reply, days), days).bars, days)
+    return Panel.from_bars(clean_bars(with_previous(reply, days), days, QUALITY).bars, days)
 
 
 def random_panel(seed: int, sessions: int, symbols: int) -> Panel:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from countersign import checks
-from countersign.prices.clean import SYMBOL_LENGTH
+from countersign.prices.rules import SYMBOL_LENGTH
 from countersign.report import WIDTH, Matured, ReportFacts, report_text, scores_preview
 from countersign.tables import PRICES_REJECTED, empty_table
 
@@ -49,7 +49,10 @@ def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
         horizon_end="2008-09-22",
         source="data/prices.csv",
         clean=table[["symbol"]],
+        closes_alone=False,
         rejected=empty_table(PRICES_REJECTED),
+        released=(),
+        restated=None,
         missing=[],
         scores=table,
         matured=None,

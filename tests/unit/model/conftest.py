@@ -14,6 +14,7 @@ from countersign.prices.clean import clean_bars
 from countersign.prices.ingest import with_previous
 from countersign.prices.panel import Panel
 from countersign.prices.sources.files import FileSource
+from tests.shipped import QUALITY
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,7 @@ def bundled(root: Path) -> Panel:
     """All 13 years of the bundled prices."""
     reply = FileSource("data/sample/prices.csv.gz", root).read("2000-03-01", "2013-03-01")
     days = np.unique(reply["date"].to_numpy().astype("datetime64[D]"))
-    return Panel.from_bars(clean_bars(with_previous(reply, days), days).bars, days)
+    return Panel.from_bars(clean_bars(with_previous(reply, days), days, QUALITY).bars, days)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countersign.model.targets import BAD_SESSION, HORIZON, observed_targets
-from countersign.prices.clean import total_return
+from countersign.prices.rules import total_return
 
 steady = settings(deadline=None, max_examples=100, derandomize=True)
 

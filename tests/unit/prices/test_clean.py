@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from countersign.prices.clean import Cleaned, clean_bars, daily_variance, total_return
+from countersign.prices.clean import Cleaned, clean_bars, daily_variance
 from countersign.prices.ingest import with_previous
+from countersign.prices.rules import total_return
 from countersign.prices.sources.files import FileSource
 from countersign.tables import PRICES_CLEAN, PRICES_REJECTED
+from tests.shipped import QUALITY
 
 SESSIONS = np.array(["2008-09-12", "2008-09-15", "2008-09-16"], dtype="datetime64[D]")
 PRICES = ("open", "high", "low", "close")
@@ -41,7 +43,7 @@ GOOD: Row = {
 
 
 def cleaned(*rows: Row) -> Cleaned:
-    return clean_bars(pd.DataFrame(list(rows), columns=list(GOOD)), SESSIONS)
+    return clean_bars(pd.DataFrame(list(rows), columns=list(GOOD)), SESSIONS, QUALITY)
 
 
 # --- the rules
@@ -97,7 +99,7 @@ def test_a_row_that_breaks_a_rule_is_refused_with_the_rule_and_what_was_found(
         pytest.param({"prev_close": NAN, "prev_adj_close": NAN}, id="first bar of a symbol"),
         pytest.param(dict.fromkeys(PRICES, 105.0), id="one price all day"),
         pytest.param({"high": 105.0 * (1 - 5e-7)}, id="high short of the close by a rounded last digit"),
-        pytest.param({"prev_close": 10_000.0, "prev_adj_close": 5_000.0}, id="a crash of 99 %"),
+        pytest.param({"prev_close": 1_050.0, "prev_adj_close": 525.0}, id="a crash of 90 %"),
     ],
 )
 def test_an_unusual_row_that_breaks_no_rule_is_kept(changed: Row) -> None:
@@ -251,7 +253,7 @@ def bundled(root: Path) -> Bars:
     """The cleaned bundled prices, by symbol and date."""
     reply = FileSource("data/sample/prices.csv.gz", root).read("2000-03-01", "2013-03-01")
     sessions = np.unique(reply["date"].to_numpy().astype("datetime64[D]"))
-    found = clean_bars(with_previous(reply, sessions), sessions)
+    found = clean_bars(with_previous(reply, sessions), sessions, QUALITY)
     assert len(found.bars) == len(reply) == 12154
     assert found.rejected.empty
     return {(str(bar["symbol"]), f"{bar['date']:%Y-%m-%d}"): bar for bar in found.bars.to_dict("records")}

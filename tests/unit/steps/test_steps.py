@@ -99,8 +99,8 @@ def home_after_two(two_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(two_run, tmp_path / "home"))
 
 
-def configure(home: Path, old: str, new: str) -> None:
-    path = home / "config" / "pipeline.yaml"
+def configure(home: Path, old: str, new: str, file: str = "pipeline.yaml") -> None:
+    path = home / "config" / file
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
@@ -423,7 +423,7 @@ def test_a_page_says_what_it_is_made_from_beside_the_text_and_names_no_path_of_t
 
 
 def test_a_symbol_that_disappears_is_reported_where_the_session_goes_on(json_home: Path, now: datetime) -> None:
-    configure(json_home, "max_missing_share: 0.2", "max_missing_share: 0.3")
+    configure(json_home, "max_share: 0.2 ", "max_share: 0.3 ", "quality.yaml")
     without(json_home, f"{SESSIONS[1]},IBM,")
     project = open_project(json_home, TODAY)
     made = run(project, SESSIONS[:2], now)
@@ -691,7 +691,7 @@ def test_sessions_go_on_after_one_that_the_source_never_delivers_once_a_person_h
 def test_a_bar_dated_on_a_weekend_is_rejected_with_a_reason_and_not_dropped(json_home: Path, now: datetime) -> None:
     monday = SESSIONS[4]
     deliver(json_home, [*source_lines(json_home), "2008-09-06,MSFT,26,27,25,26,26,1000"])
-    configure(json_home, "max_rejected_share: 0.05", "max_rejected_share: 0.25")
+    configure(json_home, "max_share: 0.05 ", "max_share: 0.25 ", "quality.yaml")
     project = open_project(json_home, TODAY)
     list(ingest_sessions(project, [monday], now))
     (made,) = clean_sessions(project, [monday])

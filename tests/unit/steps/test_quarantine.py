@@ -1,0 +1,392 @@
+"""Rules, quarantine, releases and restatements on a project folder with the bundled prices."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from countersign.cli import main
+from countersign.errors import ConfigError, QualityError
+from countersign.monitoring.latency import no_runs
+from countersign.prices.sources import PriceSource
+from countersign.project import Project, open_project
+from countersign.quality import load_quality
+from countersign.steps.gate import verify_project
+from countersign.steps.metrics import metric_sessions
+from countersign.steps.monitoring import drift_sessions, outcome_sessions
+from countersign.steps.prices import clean_sessions, ingest_sessions
+from countersign.steps.quarantine import quarantined, release
+from countersign.steps.reports import report_sessions, session_is_done
+from countersign.steps.scoring import feature_sessions, score_sessions
+from countersign.tables import FEATURE_TABLE, PRICES_RAW, PRICES_REJECTED, RESTATEMENTS, SCORES
+
+FIRST, SECOND, THIRD, FOURTH, FIFTH = "2008-09-02", "2008-09-03", "2008-09-04", "2008-09-05", "2008-09-08"
+HIGH, LOW, CLOSE = 3, 4, 5
+"""Cells of a line of the source: date, symbol, open, high, low, close, adj_close, volume."""
+
+
+def source_rows(home: Path) -> list[list[str]]:
+    text = gzip.decompress((home / "data/sample/prices.csv.gz").read_bytes()).decode()
+    return [line.split(",") for line in text.splitlines()]
+
+
+def deliver(home: Path, rows: list[list[str]]) -> None:
+    text = "\n".join(",".join(row) for row in rows)
+    (home / "data/sample/prices.csv.gz").write_bytes(gzip.compress(text.encode(), 1))
+
+
+def say(home: Path, session: str, symbol: str, change: Callable[[list[str]], list[str]]) -> None:
+    """Have the source say something else of one bar."""
+    deliver(home, [change(row) if row[:2] == [session, symbol] else row for row in source_rows(home)])
+
+
+def times(cell: int, factor: float) -> Callable[[list[str]], list[str]]:
+    return lambda row: [str(float(c) * factor) if place == cell else c for place, c in enumerate(row)]
+
+
+def configure(home: Path, old: str, new: str) -> None:
+    path = home / "config" / "quality.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def let_reject(home: Path) -> None:
+    """Let a session go on without one of its four symbols."""
+    configure(home, "max_share: 0.05 ", "max_share: 0.3 ")
+    configure(home, "max_share: 0.2 ", "max_share: 0.3 ")
+
+
+def bars_only(project: Project, sessions: list[str], now: datetime) -> None:
+    list(ingest_sessions(project, sessions, now))
+    list(clean_sessions(project, sessions))
+
+
+def whole(project: Project, sessions: list[str], now: datetime) -> None:
+    bars_only(project, sessions, now)
+    list(feature_sessions(project, sessions))
+    list(score_sessions(project, sessions, now))
+    list(outcome_sessions(project, sessions))
+    list(drift_sessions(project, sessions))
+    list(metric_sessions(project, sessions, no_runs, now))
+    list(report_sessions(project, sessions))
+
+
+def artifacts(home: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(home)): p.read_bytes() for p in (home / "artifacts").rglob("*") if p.is_file()}
+
+
+def report(project: Project, session: str) -> str:
+    return " ".join(project.store.read_text("report", session)[0].split())
+
+
+def countersign(home: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["--home", str(home), *arguments])
+
+
+# --- a person lets a row through
+
+
+def test_a_row_that_a_person_lets_through_is_a_bar_once_the_session_is_run_again(
+    project: Project, now: datetime
+) -> None:
+    """IBM's high is twice as high as it was: a wick of log 2 = 0.69. One of four rows: the session is refused."""
+    home = project.home
+    say(home, FIRST, "IBM", times(HIGH, 2))
+    list(ingest_sessions(project, [FIRST], now))
+    with pytest.raises(QualityError, match=r"1 of 4 rows rejected .* broke the rule 'wick' \(such as IBM"):
+        list(clean_sessions(project, [FIRST]))
+
+    listed = countersign(home, "quarantine", "list", FIRST)
+    assert f"{FIRST}  row 2     IBM        wick" in listed.stdout
+    (row,) = json.loads(countersign(home, "quarantine", "list", "--json").stdout)
+    assert (row["session"], row["row"], row["symbol"], row["rule"], row["releasable"]) == (
+        FIRST,
+        2,
+        "IBM",
+        "wick",
+        True,
+    )
+
+    given = ("--by", "ann@example.com", "--reason", "it traded there")
+    released = countersign(home, "quarantine", "release", FIRST, "--symbol", "IBM", *given)
+    assert released.exit_code == 0
+    assert f"--select 'key:prices_clean+ and tag:daily' --partition {FIRST}" in released.stdout
+    (line,) = [one for one in project.journal.read() if one["event"] == "quarantine_released"]
+    assert (line["by"], line["reason"], line["bar"]) == ("ann@example.com", "it traded there", row["sha256"])
+    assert verify_project(project)[1:] == ([], [])
+    assert "ann@example.com  IBM (wick): it traded there" in countersign(home, "history").stdout
+    again = countersign(home, "quarantine", "release", FIRST, "2", *given)
+    assert (again.exit_code, len(project.journal.read())) == (2, 2), "in quarantine no longer: nothing is added"
+
+    whole(project, [FIRST], now)
+    assert project.store.read_table("prices_rejected", FIRST, PRICES_REJECTED).frame.empty
+    assert "1 rows released from quarantine: IBM (wick) by ann@example.com: it traded there." in report(project, FIRST)
+    assert countersign(home, "quarantine", "list").stdout == "Nothing is in quarantine.\n"
+    before = artifacts(home)
+    whole(project, [FIRST], now)
+    assert artifacts(home) == before
+
+
+def test_a_release_makes_a_stored_session_unfinished_and_holds_for_no_other_values(
+    project: Project, now: datetime
+) -> None:
+    home = project.home
+    let_reject(home)
+    say(home, FIRST, "IBM", times(HIGH, 2))
+    whole(project, [FIRST], now)
+    assert session_is_done(project, FIRST)
+    assert "3 bars" in report(project, FIRST)
+    release(project, FIRST, "ann", "it traded there", now, symbol="IBM")
+    assert not session_is_done(project, FIRST)
+    whole(project, [FIRST], now)
+    assert "4 bars" in report(project, FIRST)
+    say(home, FIRST, "IBM", times(HIGH, 1.01))
+    whole(project, [FIRST], now)
+    assert "3 bars" in report(project, FIRST)
+    assert "released" not in report(project, FIRST)
+
+
+@pytest.mark.parametrize(
+    ("cell", "factor", "chosen", "by", "reason", "said"),
+    [
+        pytest.param(LOW, -1, {"row": 2}, "ann", "fine", "expected a row of which a bar can be made", id="no price"),
+        pytest.param(
+            HIGH, 2, {"row": 0}, "ann", "fine", r"expected row 0 .* found row 2 \(IBM: wick\)", id="another row"
+        ),
+        pytest.param(HIGH, 2, {"symbol": "X"}, "ann", "fine", "expected symbol X", id="another symbol"),
+        pytest.param(HIGH, 2, {"row": 2}, "ann", " ", "expected a reason", id="no reason"),
+        pytest.param(HIGH, 2, {"row": 2}, "\x1b[2J", "fine", "a name", id="no name"),
+    ],
+)
+def test_a_release_that_cannot_be_is_refused_and_changes_nothing(
+    project: Project,
+    now: datetime,
+    cell: int,
+    factor: float,
+    chosen: dict[str, int | str],
+    by: str,
+    reason: str,
+    said: str,
+) -> None:
+    say(project.home, FIRST, "IBM", times(cell, factor))
+    list(ingest_sessions(project, [FIRST], now))
+    before = artifacts(project.home)
+    with pytest.raises(QualityError, match=said):
+        release(project, FIRST, by, reason, now, **chosen)  # type: ignore[arg-type]
+    assert artifacts(project.home) == before
+
+
+def test_a_rule_on_rows_may_refuse_the_session(project: Project, now: datetime) -> None:
+    let_reject(project.home)
+    configure(project.home, "wick:\n  severity: quarantine", "wick:\n  severity: refuse")
+    say(project.home, FIRST, "IBM", times(HIGH, 2))
+    list(ingest_sessions(project, [FIRST], now))
+    before = artifacts(project.home)
+    with pytest.raises(QualityError, match=r"refused: 1 of 4 rows broke the rule 'wick'"):
+        list(clean_sessions(project, [FIRST]))
+    assert artifacts(project.home) == before
+
+
+# --- the bars before
+
+
+def test_a_daily_session_is_judged_by_the_bars_that_are_stored_of_those_before_it(
+    project: Project, now: datetime
+) -> None:
+    """IBM's bar of the last session of the history comes again on the four after it: the fourth is the fifth alike."""
+    home = project.home
+    let_reject(home)
+    sessions = [FIRST, SECOND, THIRD, FOURTH, FIFTH]
+    (bar,) = (row for row in source_rows(home) if row[:2] == ["2008-08-29", "IBM"])
+    for session in sessions[:4]:
+        say(home, session, "IBM", lambda row: [*row[:2], *bar[2:]])
+    one_by_one = []
+    for session in sessions:
+        list(ingest_sessions(project, [session], now))
+        (made,) = clean_sessions(project, [session])
+        one_by_one.append({check.name: check.status for check in made.checks}["stale"])
+    assert one_by_one == ["pass", "pass", "pass", "fail", "pass"]
+    before = artifacts(home)
+    bars_only(project, sessions, now)
+    assert artifacts(home) == before, "the same in a range"
+
+
+# --- the source changes its mind
+
+
+def test_what_a_source_restates_is_kept_as_it_was_and_told_of_number_by_number(project: Project, now: datetime) -> None:
+    home, store = project.home, project.store
+    whole(project, [FIRST, SECOND], now)
+    raw = home / "artifacts" / "sessions" / FIRST / "prices_raw.json"
+    said, version = raw.read_bytes(), store.digest("prices_raw", FIRST)
+    (old,) = (row for row in source_rows(home) if row[:2] == [FIRST, "IBM"])
+    say(home, FIRST, "IBM", times(CLOSE, 1.01))
+    (made,) = ingest_sessions(project, [FIRST], now)
+
+    (check,) = (check for check in made.checks if check.name == "restated")
+    assert (check.status, check.blocking) == ("fail", False)
+    assert "closes by up to 1.0%" in check.sentence
+    assert f"Made from it: {FIRST}, {SECOND}; run these again" in check.sentence
+    assert raw.with_name(f"prices_raw.{version[:12]}.json").read_bytes() == said
+    log = store.read_table("restatements", FIRST, RESTATEMENTS).frame
+    assert log[["symbol", "field", "version"]].to_numpy().tolist() == [["IBM", "close", version]]
+    assert log["old"].item() == float(old[CLOSE])
+    assert log["new"].item() == pytest.approx(float(old[CLOSE]) * 1.01)
+
+    whole(project, [FIRST, SECOND], now)
+    assert "Restated by the source: 1 numbers of IBM, closes by up to 1.0%" in report(project, FIRST)
+    before = artifacts(home)
+    (made,) = ingest_sessions(project, [FIRST], now)
+    assert artifacts(home) == before, "the same again is no restatement"
+    assert [check.status for check in made.checks if check.name == "restated"] == ["pass"]
+    assert session_is_done(project, FIRST)
+
+
+def test_each_restatement_is_logged_behind_the_ones_before_it(project: Project, now: datetime) -> None:
+    shipped = source_rows(project.home)
+    factors = [1.0, 1.001, 1.0, 1.002]
+    for factor in factors:
+        deliver(project.home, shipped)
+        say(project.home, FIRST, "IBM", times(CLOSE, factor))
+        (made,) = ingest_sessions(project, [FIRST], now)
+        assert [c.status for c in made.checks if c.name == "restated"] == ["pass"], "below half a percent"
+    log = project.store.read_table("restatements", FIRST, RESTATEMENTS).frame
+    close = log["new"].iloc[1]
+    assert (log["old"] / close).tolist() == pytest.approx([1.0, 1.001, 1.0])
+    assert (log["new"] / close).tolist() == pytest.approx([1.001, 1.0, 1.002])
+
+
+def test_a_bar_that_comes_late_is_a_restatement_and_a_damaged_version_is_none(project: Project, now: datetime) -> None:
+    shipped = source_rows(project.home)
+    deliver(project.home, [row for row in shipped if row[:2] != [FIRST, "IBM"]])
+    list(ingest_sessions(project, [FIRST], now))
+    deliver(project.home, shipped)
+    (made,) = ingest_sessions(project, [FIRST], now)
+    (check,) = (check for check in made.checks if check.name == "restated")
+    assert "with bars that came or went" in check.sentence
+    raw = project.home / "artifacts" / "sessions" / FIRST / "prices_raw.json"
+    raw.write_bytes(raw.read_bytes()[:-20])
+    (made,) = ingest_sessions(project, [FIRST], now)
+    (check,) = (check for check in made.checks if check.name == "restated")
+    assert (check.status, check.sentence) == ("insufficient", "what was stored before is damaged")
+
+
+# --- what arrives together
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A source that says what another one does, and then something else."""
+
+    source: PriceSource
+    change: Callable[[pd.DataFrame], pd.DataFrame]
+
+    @property
+    def uri(self) -> str:
+        return "changed"
+
+    def read(self, first: str, last: str) -> pd.DataFrame:
+        return self.change(self.source.read(first, last))
+
+    def symbols(self) -> list[str]:
+        return self.source.symbols()
+
+
+def dated(place: int, day: str | None) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda reply: reply.assign(date=reply["date"].mask(reply.index == reply.index[place], day))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(dated(1, None), "found 1 without a date and 0 of later days", id="no date"),
+        pytest.param(dated(1, "08.09.2008"), "found 1 without a date", id="no day"),
+        pytest.param(dated(1, "2013-03-04"), "0 without a date and 1 of later days .*2013-03-04", id="the future"),
+        pytest.param(
+            lambda reply: reply.assign(date=reply["date"].replace({FOURTH: "2008-09-06"})),
+            "4 of 8 rows are dated on days that are no session .*2008-09-06",
+            id="a shifted time zone",
+        ),
+    ],
+)
+def test_a_reply_with_wrong_dates_is_refused_and_changes_no_file(
+    project: Project, now: datetime, change: Callable[[pd.DataFrame], pd.DataFrame], said: str
+) -> None:
+    """It is noon of 2013-03-04, and that session has not closed; 2008-09-06 is the Saturday before the Monday."""
+    before = artifacts(project.home)
+    with pytest.raises(QualityError, match=said):
+        list(ingest_sessions(replace(project, source=Reply(project.source, change)), [FIFTH], now))
+    assert artifacts(project.home) == before
+
+
+def test_a_source_with_closes_alone_is_scored_and_says_what_that_costs(project: Project, now: datetime) -> None:
+    daily = [[*row[:2], "", "", "", *row[5:]] if FIRST <= row[0] < "d" else row for row in source_rows(project.home)]
+    deliver(project.home, daily)
+    whole(project, [FIRST, SECOND], now)
+    features = project.store.read_table("features", SECOND, FEATURE_TABLE).frame
+    assert features.drop(columns=["date", "symbol"]).notna().all(axis=None)
+    raw = project.store.read_table("prices_raw", SECOND, PRICES_RAW).frame
+    (bar,) = raw[raw["symbol"] == "IBM"].to_dict(orient="records")
+    (ibm,) = features[features["symbol"] == "IBM"].to_dict(orient="records")
+    variance = math.log(bar["adj_close"] / bar["prev_adj_close"]) ** 2
+    assert math.exp(ibm["log_variance_1"] + ibm["log_ewma_variance"]) == pytest.approx(variance)
+    assert len(project.store.read_table("scores", SECOND, SCORES).frame) == 4
+    assert "Closes alone: variances are squared returns" in report(project, SECOND)
+
+
+# --- the file
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("max_log: 0.6", "max_log: 0.6\n  longest: 1", r"wick\.longest: there is no such setting"),
+        ("max_log: 0.6", "max_log: -1", r"wick\.max_log: .*greater than 0 \(value '-1'\)"),
+        ("jump:\n  severity: warn", "jump:\n  severity: quarantine", r"jump\.severity: .*'warn' or 'off'"),
+        (
+            "conflict:         {severity: quarantine",
+            "conflict:         {severity: warn",
+            r"conflict\.severity: .*quarantine",
+        ),
+        (
+            ', reason: "the same row again says nothing new: the first one is kept"',
+            "",
+            r"duplicate\.reason: is required",
+        ),
+    ],
+)
+def test_rules_that_cannot_be_are_refused_by_name(empty_home: Path, old: str, new: str, said: str) -> None:
+    """Among them one that would set real crashes aside, and one that would let two bars of a session through."""
+    configure(empty_home, old, new)
+    with pytest.raises(ConfigError, match=said):
+        load_quality(empty_home)
+
+
+def test_a_project_without_rules_is_told_where_its_two_limits_have_gone(project: Project, now: datetime) -> None:
+    (project.home / "config" / "quality.yaml").unlink()
+    with pytest.raises(
+        ConfigError, match=r"Copy config/quality\.yaml .* max_share of rejected_share and of symbols_complete"
+    ):
+        list(ingest_sessions(project, [FIRST], now))
+
+
+def test_another_reason_makes_no_session_unfinished_and_another_number_does(project: Project, now: datetime) -> None:
+    whole(project, [FIRST], now)
+    configure(project.home, "a bar of no symbol cannot be scored", "whose bar would that be?")
+    assert session_is_done(project, FIRST)
+    configure(project.home, "max_log: 0.6", "max_log: 0.65")
+    assert not session_is_done(project, FIRST)
+
+
+def test_the_history_has_no_row_in_quarantine(project: Project) -> None:
+    assert quarantined(open_project(project.home, date(2013, 3, 4))) == []
