@@ -117,6 +117,7 @@ def test_every_check_rides_in_its_assets_step_and_says_what_it_asks(definitions:
         "rejected_share",
         "history_complete",
         "bars_arrived",
+        "schema",
         "dates",
         "off_calendar",
         "symbols_complete",

@@ -192,7 +192,6 @@ def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, key: str, number
         ("history: {start: 2000-03-01, end: 2008-01-01}", "history.end", "start"),
         ("source: {path: a.csv, password: x}", "source.password", SOURCE),
         ("source: {kind: own, object: m:C, path: a.csv}", "source.path", "adjustment, live, kind, object, options"),
-        ("source: {path: a.csv, password: x}", "source.password", "path, live"),
         ("push: {url: [1, 2]}", "push.url", "gateway, textfile"),
     ],
 )
