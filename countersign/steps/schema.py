@@ -7,6 +7,7 @@ Belongs here: reading the source and the contract's file, writing that file. Doe
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -128,6 +129,8 @@ def accept(
         contract_after=hashlib.sha256(written.encode()).hexdigest(),
         mapping=contract.mapping.model_dump(mode="json"),
         columns=list(contract.columns),
+        # As the first line it names the project, as no other's may.
+        nonce=secrets.token_hex(16),
     )
     reached("schema: journaled")
     write_atomically(path, written.encode())

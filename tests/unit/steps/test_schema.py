@@ -19,7 +19,8 @@ from countersign.errors import ConfigError
 from countersign.project import Project, open_project
 from countersign.settings import parse_settings
 from countersign.steps.gate import verify_project
-from countersign.steps.prices import ingest_sessions
+from countersign.steps.model import train_first_model
+from countersign.steps.prices import ingest_sessions, load_history
 from countersign.steps.schema import accept, deliver
 from countersign.tables import PRICES_RAW
 
@@ -181,6 +182,18 @@ def test_what_was_accepted_by_whom_and_why_is_on_record_and_the_journal_verifies
     assert (line["event"], line["by"], line["reason"]) == ("schema_accepted", "ann", "the vendor's new file")
     assert line["mapping"]["rename"] == {"px_last": "close"}
     assert line["contract_before"] != line["contract_after"]
+    assert verify_project(project)[1:] == ([], [])
+
+
+def test_a_source_that_never_had_volumes_is_accepted_before_the_first_model(empty_home: Path, now: datetime) -> None:
+    change(empty_home, without("volume"))
+    with pytest.raises(RefusedError, match="volume: number in the contract, missing"):
+        load_history(open_project(empty_home, TODAY), now)
+    agree(open_project(empty_home, TODAY), now, drop=["volume"])
+    project = open_project(empty_home, TODAY)
+    load_history(project, now)
+    train_first_model(project, now)
+    assert [line["event"] for line in project.journal.read()] == ["schema_accepted", "deployed"]
     assert verify_project(project)[1:] == ([], [])
 
 
