@@ -146,7 +146,12 @@ def test_a_calendar_named_with_a_slash_needs_no_quotes(tmp_path: Path) -> None:
         ("push:", "push", "''", "a section with the settings gateway, textfile"),
         ("source: {path: a.csv, live: perhaps}", "source.live", "'perhaps'", "valid boolean"),
         ("source: a.csv", "source", "'a.csv'", "a section with settings"),
-        ("source: {kind: ftp, path: a.csv}", "source.kind", "'ftp'", "one of 'files', 'own'"),
+        (
+            "source: {kind: ftp, path: a.csv}",
+            "source.kind",
+            "'ftp'",
+            "one of 'files', 'http', 'sql', 'yfinance', 'own'",
+        ),
         ("source: {path: a.csv, adjustment: none}", "source.adjustment", "'none'", "'splits', 'full' or 'both'"),
         ("source: {path: a.csv, profile: yahoo}", "source.profile", "'yahoo'", "auto or one of long, per_symbol, wide"),
         ("source: {path: a.csv, rename: {px: price}}", "source.rename.px", "'price'", "'adj_close' or 'volume'"),
