@@ -94,8 +94,8 @@ class HttpSourceConfig(SourceSection):
 
     kind: Literal["http"]
     url: Annotated[str, BeforeValidator(_plain_url), Field(repr=False)]
-    """{start}, {end}: first and last day, YYYY-MM-DD. {symbol}, {session}: a request for each. ${NAME}: a variable of the
-    environment.
+    """{start}, {end}: first and last day, YYYY-MM-DD. {symbol}, {session}: a request for each. ${NAME}: a variable of
+    the environment.
     """
     headers: Annotated[dict[str, str], BeforeValidator(_plain_headers), Field(repr=False)] = Field(default_factory=dict)
     """Sent to the host of ``url`` alone, also where it redirects or names a further page elsewhere."""

@@ -49,6 +49,10 @@ class Secrets:
 
         return _NAMED.sub(value, text)
 
+    def add(self, value: str) -> None:
+        """Count ``value``, which stands in a setting itself, among them."""
+        self._values.add(value)
+
     def hide(self, text: str) -> str:
         """``text`` without the values, as they are and as URLs and JSON spell them."""
         for value in sorted(self._values, key=len, reverse=True):
