@@ -7,7 +7,7 @@ them (``steps``); the environment and the clock, which arrive as arguments.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +34,8 @@ class Project:
     journal: Journal
     predictions: PredictionLog
     alerts: Journal
+    environment: Mapping[str, str] = field(repr=False)
+    """Where the source finds the secrets that its settings name."""
 
     @property
     def first_session(self) -> str:
@@ -93,4 +95,5 @@ def open_project(home: Path, today: date, environment: Mapping[str, str] = Mappi
         journal=Journal(records / "journal.jsonl"),
         predictions=PredictionLog(records / "predictions"),
         alerts=Journal(records / "alerts.jsonl"),
+        environment=environment,
     )

@@ -70,7 +70,7 @@ class SqlSource:
         reply = Reply(self.uri, reading)
 
         def frame(tables: Iterator[pa.Table]) -> pd.DataFrame:
-            return to_frame(tables, self.uri, self._config.max_bars)
+            return reply.mark(to_frame(tables, self.uri, self._config.max_bars))
 
         return self._asked(reply, date.fromisoformat(first), date.fromisoformat(last), frame)
 

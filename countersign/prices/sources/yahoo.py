@@ -87,7 +87,8 @@ class YahooSource:
         if failed is not None:
             raise failed
         frames = zip(self._symbols, (future.result() for future in futures), strict=True)
-        return to_frame((t for symbol, frame in frames for t in reply.rows(_grid(frame), symbol, self.uri)), self.uri)
+        tables = (table for symbol, frame in frames for table in reply.rows(_grid(frame), symbol, self.uri))
+        return reply.mark(to_frame(tables, self.uri))
 
     def _history(self, yfinance: Any, symbol: str, first: str, last: str) -> pd.DataFrame:
         """Its quotes as yfinance has them: a bar a row, dated in the zone of the symbol's own exchange."""
