@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -65,9 +65,17 @@ class FileSourceConfig(SourceSection):
     """In one reply, of the history in particular; a million more take about 250 MB while they are read."""
 
 
+_HTTP_URL: Final = r"https?://[^/?#@\s{}]+([/?][!-~]*)?"
+
+
 def _plain_url(url: Any) -> Any:
     """Messages never quote it: whatever stands in a URL that is wrong may be a key."""
-    if not isinstance(url, str) or not re.fullmatch(r"https?://[^/?#@\s{}]+([/?][!-~]*)?", url):
+    try:
+        # Raises where brackets or the port are none.
+        is_url = isinstance(url, str) and re.fullmatch(_HTTP_URL, url) and urlsplit(url).port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
         raise ValueError(
             "source.url: expected http(s)://host/… without a user, spaces and placeholders in the host; keys go into "
             "headers, or into the query, as ${NAME} of the environment"

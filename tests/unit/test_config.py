@@ -219,6 +219,7 @@ HTTP, SQL = "source: {kind: http, url: ", "source: {kind: sql, url: "
         (HTTP + '"https://host/{hush}"}', "source.url", "{session}, {start}, {end}, {symbol}"),
         (HTTP + '"https://host/?k=$hush{HUSH}{"}', "source.url", "{session}, {start}, {end}, {symbol}"),
         (HTTP + '"https://host/hush hush"}', "source.url", "without a user, spaces"),
+        (HTTP + "https://host:hush/}", "source.url", "expected http(s)://host/"),
         (HTTP + "[hush]}", "source.url", "expected http(s)://host/"),
         (HTTP + "https://host/, headers: hush}", "source.headers", "names with values"),
         (HTTP + "https://host/, headers: {A: [hush]}}", "source.headers", "names with values"),
