@@ -48,7 +48,7 @@ def build_definitions(home: Path, *, resource_overrides: Mapping[str, Any] | Non
         schedules=[daily_refresh(project), weekly_refresh(project)],
         sensors=[alert_sensor, daily_run_sensor, drift_sensor, sign_off_sensor],
         resources={
-            "project": ProjectFolder(home),
+            "project": ProjectFolder(home, os.environ),
             "clock": Clock(),
             "alert_channels": AlertResource(
                 urls=_secret("COUNTERSIGN_ALERT_URLS"), heartbeat=_secret("COUNTERSIGN_HEARTBEAT_URL")

@@ -48,6 +48,7 @@ def main(context: click.Context, home: Path | None) -> None:
         clock=lambda: datetime.now(UTC),
         key=Path(key) if key else None,
         keys=Path("~/.ssh").expanduser(),
+        environment=os.environ,
     )
 
 

@@ -6,8 +6,8 @@ them, commands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,13 @@ class Terminal:
     clock: Callable[[], datetime]
     key: Path | None
     keys: Path
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Where the source finds the secrets that its settings name."""
 
     def open_project(self) -> Project:
         from countersign.project import open_project
 
-        return open_project(self.home, self.clock().date())
+        return open_project(self.home, self.clock().date(), self.environment)
 
 
 def as_text(value: Any) -> str:

@@ -6,12 +6,13 @@ Belongs here: every setting, its type, bounds and meaning. Does not belong here:
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from countersign.gate.state import LONGEST_OPEN
 from countersign.prices.sources.cells import MAX_BARS
@@ -23,6 +24,16 @@ Adjustment = Literal["raw", "splits", "full", "both"]
 splits and dividends. ``both``: as quoted, and an ``adj_close`` beside that is adjusted for both.
 """
 ColumnName = Literal["date", "symbol", "open", "high", "low", "close", "adj_close", "volume"]
+
+
+def _known_profile(profile: str) -> str:
+    if profile not in ("auto", *PROFILE_NAMES):
+        raise ValueError(f"source.profile: expected auto or one of {', '.join(PROFILE_NAMES)} (value {profile!r})")
+    return profile
+
+
+ProfileName = Annotated[str, AfterValidator(_known_profile)]
+MaxBars = Annotated[int, Field(ge=1)]
 
 
 class SourceSection(Section):
@@ -44,21 +55,108 @@ class FileSourceConfig(SourceSection):
     """A file, a folder or a glob of them, from the project folder, or an fsspec URL; CSV, JSON, NDJSON or Parquet, and
     gzip or zip of these.
     """
-    profile: str = "auto"
+    profile: ProfileName = "auto"
     """How the supplier lays out bars; recognised where it is ``auto``."""
     symbol: str = ""
     """Of all rows, where no column names it; the file's name where this is empty."""
     rename: dict[str, ColumnName] = Field(default_factory=dict)
     """Names of columns, and what they are here."""
-    max_bars: Annotated[int, Field(ge=1)] = MAX_BARS
+    max_bars: MaxBars = MAX_BARS
     """In one reply, of the history in particular; a million more take about 250 MB while they are read."""
 
-    @field_validator("profile")
+
+_HTTP_URL: Final = r"https?://[^/?#@\s{}]+([/?][!-~]*)?"
+
+
+def _plain_url(url: Any) -> Any:
+    """Messages never quote it: whatever stands in a URL that is wrong may be a key."""
+    try:
+        # Raises where brackets or the port are none.
+        is_url = isinstance(url, str) and re.fullmatch(_HTTP_URL, url) and urlsplit(url).port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValueError(
+            "source.url: expected http(s)://host/… without a user, spaces and placeholders in the host; keys go into "
+            "headers, or into the query, as ${NAME} of the environment"
+        )
+    wrong = sorted(set(re.findall(r"(?<!\$)\{[^{}]*\}?", url)) - {"{session}", "{start}", "{end}", "{symbol}"})
+    if wrong:
+        raise ValueError("source.url: expected only the placeholders {session}, {start}, {end}, {symbol}, ${NAME}")
+    return url
+
+
+def _plain_headers(headers: Any) -> Any:
+    """As of the URL: not even a value of the wrong type is quoted."""
+    if not isinstance(headers, dict) or not all(isinstance(v, str) and v.isprintable() for v in headers.values()):
+        raise ValueError("source.headers: expected names with values, such as Authorization: Bearer ${NAME}")
+    ours = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
+    wrong = [name for name in headers if not re.fullmatch(r"[A-Za-z0-9-]+", name) or name.lower() in ours]
+    if wrong:
+        raise ValueError(f"source.headers: expected names of headers other than {', '.join(sorted(ours))}")
+    return headers
+
+
+class HttpSourceConfig(SourceSection):
+    """Bars from a service."""
+
+    kind: Literal["http"]
+    url: Annotated[str, BeforeValidator(_plain_url), Field(repr=False)]
+    """{start}, {end}: first and last day, YYYY-MM-DD. {symbol}, {session}: a request for each. ${NAME}: a variable of
+    the environment.
+    """
+    headers: Annotated[dict[str, str], BeforeValidator(_plain_headers), Field(repr=False)] = Field(default_factory=dict)
+    """Sent to the host of ``url`` alone, also where it redirects or names a further page elsewhere."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts that may have a private or loopback address."""
+    spelling: dict[str, str] = Field(default_factory=dict)
+    """Of symbols that the service spells otherwise: {BRK.B: BRK-B}."""
+    profile: ProfileName = "auto"
+    """How the supplier lays out bars; recognised where it is ``auto``."""
+    rename: dict[str, ColumnName] = Field(default_factory=dict)
+    """Names of columns, and what they are here."""
+    max_bars: MaxBars = MAX_BARS
+    """In all replies of one read, of the history in particular."""
+
+
+class SqlSourceConfig(SourceSection):
+    """Bars from a database."""
+
+    kind: Literal["sql"]
+    url: Annotated[str, Field(repr=False)]
+    """Of SQLAlchemy; ${NAME}: a variable of the environment. A path of SQLite is one from the project folder."""
+    query: str
+    """With :start and :end, first and last day; its columns have the usual names, or those of ``rename``."""
+    rename: dict[str, ColumnName] = Field(default_factory=dict)
+    """Names of columns, and what they are here."""
+    max_bars: MaxBars = MAX_BARS
+    """In one reply, of the history in particular."""
+
+    @field_validator("url", mode="before")
     @classmethod
-    def _is_known(cls, profile: str) -> str:
-        if profile not in ("auto", *PROFILE_NAMES):
-            raise ValueError(f"source.profile: expected auto or one of {', '.join(PROFILE_NAMES)} (value {profile!r})")
-        return profile
+    def _is_url(cls, url: Any) -> Any:
+        if not isinstance(url, str) or not re.fullmatch(r"[a-z]\w*(\+\w+)?://[!-~]*|\$\{\w+\}", url):
+            raise ValueError(
+                "source.url: expected a URL of SQLAlchemy, such as postgresql+psycopg://user:${NAME}@host/database"
+            )
+        return url
+
+    @field_validator("query")
+    @classmethod
+    def _has_bounds(cls, query: str) -> str:
+        if not all(re.search(rf"(?<![:\w\\]):{name}\b", query) for name in ("start", "end")):
+            raise ValueError("source.query: expected :start and :end, between which the dates of its bars lie")
+        return query
+
+
+class YahooSourceConfig(SourceSection):
+    """Bars from Yahoo Finance."""
+
+    kind: Literal["yfinance"]
+    adjustment: Literal["both"] = "both"
+    """Prices are asked for as quoted, adjusted for splits, and an adjusted close beside."""
+    spelling: dict[str, str] = Field(default_factory=dict)
+    """Of symbols that Yahoo spells otherwise: {BRK.B: BRK-B}."""
 
 
 class OwnSourceConfig(SourceSection):
@@ -75,7 +173,11 @@ def _with_kind(found: Any) -> Any:
     return {"kind": "files", **found} if isinstance(found, dict) else found
 
 
-SourceConfig = Annotated[FileSourceConfig | OwnSourceConfig, Field(discriminator="kind"), BeforeValidator(_with_kind)]
+SourceConfig = Annotated[
+    FileSourceConfig | HttpSourceConfig | SqlSourceConfig | YahooSourceConfig | OwnSourceConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_with_kind),
+]
 """Where bars come from: one section of settings for each ``kind``, ``files`` where none is named."""
 
 
@@ -188,6 +290,14 @@ class PipelineConfig(Section):
     push: PushConfig = PushConfig()
     executor: Literal["in_process", "multiprocess"] = "in_process"
     """How the steps of a run are executed; a process for each step costs seconds a run."""
+
+    @model_validator(mode="after")
+    def _symbols_are_named(self) -> PipelineConfig:
+        source = self.source
+        by_symbol = isinstance(source, HttpSourceConfig) and "{symbol}" in source.url
+        if self.symbols is None and (by_symbol or isinstance(source, YahooSourceConfig)):
+            raise ValueError(f"symbols: must be set, since source (kind {source.kind}) is asked for each of them")
+        return self
 
     @model_validator(mode="after")
     def _dates_are_in_order(self) -> PipelineConfig:

@@ -6,9 +6,11 @@ them (``steps``); the environment and the clock, which arrive as arguments.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from countersign.config import PipelineConfig, load_config
 from countersign.contract import renamed
@@ -32,6 +34,8 @@ class Project:
     journal: Journal
     predictions: PredictionLog
     alerts: Journal
+    environment: Mapping[str, str] = field(repr=False)
+    """Where the source finds the secrets that its settings name."""
 
     @property
     def first_session(self) -> str:
@@ -61,8 +65,10 @@ class Project:
         return self.home / "commentary" / f"{session}.md"
 
 
-def open_project(home: Path, today: date) -> Project:
+def open_project(home: Path, today: date, environment: Mapping[str, str] = MappingProxyType({})) -> Project:
     """Open the project in ``home``; its calendar reaches to the end of the year after ``today``.
+
+    ``environment`` is where the source finds the secrets that its settings name.
 
     Raises ``ConfigError`` where the configuration cannot be used.
     """
@@ -84,9 +90,10 @@ def open_project(home: Path, today: date) -> Project:
         home=home,
         config=config,
         calendar=calendar,
-        source=open_source(config.source, home, calendar.timezone, renamed(home)),
+        source=open_source(config.source, home, calendar, config.symbols or (), environment, renamed(home)),
         store=ArtifactStore(str(home / root) if local else root, config.artifacts.format),
         journal=Journal(records / "journal.jsonl"),
         predictions=PredictionLog(records / "predictions"),
         alerts=Journal(records / "alerts.jsonl"),
+        environment=environment,
     )

@@ -6,7 +6,8 @@ over the same artifacts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -20,10 +21,12 @@ class ProjectFolder:
     """The folder ``home`` with ``config/pipeline.yaml``, its artifacts and its commentary."""
 
     home: Path
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Where the source finds the secrets that its settings name."""
 
     def open(self, today: date) -> Project:
         """Read the configuration, as it is now."""
-        return open_project(self.home, today)
+        return open_project(self.home, today, self.environment)
 
 
 ProjectResource = dg.ResourceParam[ProjectFolder]

@@ -114,7 +114,15 @@ def accept(
     written = contract_text(contract, text)
     # As it will be read: what is refused is never written.
     contract = parse_settings(written.encode(), path, Contract)
-    source = open_source(project.config.source, project.home, project.calendar.timezone, contract.mapping.rename)
+    config = project.config
+    source = open_source(
+        config.source,
+        project.home,
+        project.calendar,
+        config.symbols or (),
+        project.environment,
+        contract.mapping.rename,
+    )
     found = _delivered(source, contract, session, session)
     if found.bars is None or breaks(found.found):
         said = found.problem or "; ".join(map(str, breaks(found.found)))

@@ -146,7 +146,12 @@ def test_a_calendar_named_with_a_slash_needs_no_quotes(tmp_path: Path) -> None:
         ("push:", "push", "''", "a section with the settings gateway, textfile"),
         ("source: {path: a.csv, live: perhaps}", "source.live", "'perhaps'", "valid boolean"),
         ("source: a.csv", "source", "'a.csv'", "a section with settings"),
-        ("source: {kind: ftp, path: a.csv}", "source.kind", "'ftp'", "one of 'files', 'own'"),
+        (
+            "source: {kind: ftp, path: a.csv}",
+            "source.kind",
+            "'ftp'",
+            "one of 'files', 'http', 'sql', 'yfinance', 'own'",
+        ),
         ("source: {path: a.csv, adjustment: none}", "source.adjustment", "'none'", "'splits', 'full' or 'both'"),
         ("source: {path: a.csv, profile: yahoo}", "source.profile", "'yahoo'", "auto or one of long, per_symbol, wide"),
         ("source: {path: a.csv, rename: {px: price}}", "source.rename.px", "'price'", "'adj_close' or 'volume'"),
@@ -199,6 +204,42 @@ def test_an_unknown_setting_is_refused_with_those_that_there_are_and_its_value_i
     tmp_path: Path, changes: str, key: str, allowed: str
 ) -> None:
     assert refusal(tmp_path, changes) == [f"{key}: there is no such setting; allowed are {allowed}"]
+
+
+HTTP, SQL = "source: {kind: http, url: ", "source: {kind: sql, url: "
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "allowed"),
+    [
+        (HTTP + "ftp://hush.example/}", "source.url", "expected http(s)://host/"),
+        (HTTP + "https://me:hush@host/}", "source.url", "without a user"),
+        (HTTP + '"https://{symbol}.hush/"}', "source.url", "placeholders in the host"),
+        (HTTP + '"https://${HUSH}/"}', "source.url", "placeholders in the host"),
+        (HTTP + '"https://host/{hush}"}', "source.url", "{session}, {start}, {end}, {symbol}"),
+        (HTTP + '"https://host/?k=$hush{HUSH}{"}', "source.url", "{session}, {start}, {end}, {symbol}"),
+        (HTTP + '"https://host/hush hush"}', "source.url", "without a user, spaces"),
+        (HTTP + "https://host:hush/}", "source.url", "expected http(s)://host/"),
+        (HTTP + "[hush]}", "source.url", "expected http(s)://host/"),
+        (HTTP + "https://host/, headers: hush}", "source.headers", "names with values"),
+        (HTTP + "https://host/, headers: {A: [hush]}}", "source.headers", "names with values"),
+        (HTTP + 'https://host/, headers: {A: "hush\\r\\nB: c"}}', "source.headers", "names with values"),
+        (HTTP + "https://host/, headers: {host: hush}}", "source.headers", "other than accept-encoding, connection"),
+        (SQL + "hush, query: ':start :end'}", "source.url", "expected a URL of SQLAlchemy"),
+        (SQL + "[hush], query: ':start :end'}", "source.url", "expected a URL of SQLAlchemy"),
+        (SQL + "sqlite:///a.db, query: SELECT 1 WHERE day > :start}", "source.query", "expected :start and :end"),
+        (SQL + "sqlite:///a.db, query: 'SELECT day::start, x:end'}", "source.query", "expected :start and :end"),
+        ("source: {kind: yfinance}", "symbols", "must be set"),
+        (HTTP + '"https://host/{symbol}"}', "symbols", "must be set"),
+    ],
+)
+def test_a_setting_that_may_hold_a_key_is_told_without_its_value(
+    tmp_path: Path, changes: str, key: str, allowed: str
+) -> None:
+    [problem] = refusal(tmp_path, changes)
+    assert problem.startswith(f"{key}: ")
+    assert allowed in problem
+    assert "hush" not in problem.lower()
 
 
 @pytest.mark.parametrize(

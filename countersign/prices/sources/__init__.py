@@ -6,7 +6,7 @@ Belongs here: reading bars as the source says them. Does not belong here: judgin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from countersign.config import SourceConfig
+    from countersign.sessions import SessionCalendar
 
 
 class PriceSource(Protocol):
@@ -39,17 +40,23 @@ class PriceSource(Protocol):
 
 
 def open_source(
-    config: SourceConfig, home: Path, zone: str, rename: Mapping[str, str] = MappingProxyType({})
+    config: SourceConfig,
+    home: Path,
+    calendar: SessionCalendar,
+    symbols: Sequence[str],
+    environment: Mapping[str, str],
+    rename: Mapping[str, str] = MappingProxyType({}),
 ) -> PriceSource:
-    """The source that ``source`` of ``config/pipeline.yaml`` asks for. ``zone`` is the exchange's time zone,
-    ``rename`` what the data contract renames besides.
+    """The source that ``source`` of ``config/pipeline.yaml`` asks for. ``symbols`` are the configured ones, ``rename``
+    what the data contract renames besides.
 
     Raises ``ConfigError`` where it cannot be made. What it needs is imported here: nobody pays for another's library.
     """
-    from countersign.config import FileSourceConfig, OwnSourceConfig
+    from countersign import config as kinds
 
+    zone = calendar.timezone
     match config:
-        case FileSourceConfig():
+        case kinds.FileSourceConfig():
             from countersign.prices.sources.files import FileSource
 
             return FileSource(
@@ -61,7 +68,21 @@ def open_source(
                 rename={**rename, **config.rename},
                 max_bars=config.max_bars,
             )
-        case OwnSourceConfig():
+        case kinds.HttpSourceConfig():
+            from countersign.prices.sources.http import HttpSource
+
+            named = config.model_copy(update={"rename": {**rename, **config.rename}})
+            return HttpSource(named, zone=zone, symbols=symbols, sessions=calendar.between, environment=environment)
+        case kinds.SqlSourceConfig():
+            from countersign.prices.sources.sql import SqlSource
+
+            asked = config.model_copy(update={"rename": {**rename, **config.rename}})
+            return SqlSource(asked, home, zone=zone, environment=environment)
+        case kinds.YahooSourceConfig():
+            from countersign.prices.sources.yahoo import YahooSource
+
+            return YahooSource(config, home, zone=zone, symbols=symbols)
+        case kinds.OwnSourceConfig():
             from countersign.prices.sources.own import OwnSource
 
             return OwnSource(config.object, config.options, home, zone)

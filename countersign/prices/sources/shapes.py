@@ -206,6 +206,8 @@ class Reply:
         self.symbols = Symbols(uri)
         self.is_cut = False
         """Whether every body so far says that further pages follow it."""
+        self.more: tuple[str, str] | None = None
+        """What the newest body says of the page that follows it: the key, and its value."""
         self._reading = reading
         self._zone = ZoneInfo(reading.zone)
         self._budget = Budget()
@@ -226,34 +228,37 @@ class Reply:
 
     def bars(self, file: Any, name: str, uri: str) -> Iterator[pa.Table]:
         """The bars of one file, piece by piece: days, symbols, the numbers that are asked for, ``unreadable``."""
-        import pyarrow as pa
-
         with bodies.refusing(uri):
             for inner, place, opened in bodies.unpacked(file, name, uri):
-                found = 0
-                body = bodies.read(opened, place, self._budget)
-                grid, plan, more = _planned(body, self._reading, _stem(inner), place)
-                self.is_cut = more and (self.is_cut or not self._bodies)
-                self._bodies += 1
-                self._columns.update(name for _, cells in plan.groups for name in cells)
-                self._further.update(plan.further)
-                named = [] if plan.symbol is None else [plan.symbol]
-                places = sorted({plan.date, *named, *(n for _, cells in plan.groups for n in cells.values())})
-                names = pa.array([self.symbols.normal(symbol) for symbol, _ in plan.groups if not named], pa.string())
-                for batch in grid.batches(places):
-                    length = len(batch[plan.date])
-                    found += length
-                    self._count(length * len(plan.groups) if len(plan.groups) > 1 else 0, place)
-                    kept = self._kept(batch, plan, place)
-                    # A row of a wide table becomes as many bars as it has symbols.
-                    step = max(_SLICE // max(length, 1), 1)
-                    for start in range(0, len(plan.groups) if kept else 0, step):
-                        yield self._melted(kept, plan, start, start + step, names.slice(start, step))
-                if not found:
-                    raise SourceError(
-                        f"{place}: expected bars, found a header line and no rows, so an empty file. Deliver it again, "
-                        "then run again: that nothing came does not say that a symbol was delisted"
-                    )
+                yield from self.rows(bodies.read(opened, place, self._budget), _stem(inner), place)
+
+    def rows(self, body: Any, symbol: str, uri: str) -> Iterator[pa.Table]:
+        """The bars of one body, a ``Grid`` or a JSON document; ``symbol`` is theirs where nothing else names one."""
+        import pyarrow as pa
+
+        found = 0
+        grid, plan, self.more = _planned(body, self._reading, symbol, uri)
+        self.is_cut = self.more is not None and (self.is_cut or not self._bodies)
+        self._bodies += 1
+        self._columns.update(name for _, cells in plan.groups for name in cells)
+        self._further.update(plan.further)
+        named = [] if plan.symbol is None else [plan.symbol]
+        places = sorted({plan.date, *named, *(n for _, cells in plan.groups for n in cells.values())})
+        names = pa.array([self.symbols.normal(symbol) for symbol, _ in plan.groups if not named], pa.string())
+        for batch in grid.batches(places):
+            length = len(batch[plan.date])
+            found += length
+            self._count(length * len(plan.groups) if len(plan.groups) > 1 else 0, uri)
+            kept = self._kept(batch, plan, uri)
+            # A row of a wide table becomes as many bars as it has symbols.
+            step = max(_SLICE // max(length, 1), 1)
+            for start in range(0, len(plan.groups) if kept else 0, step):
+                yield self._melted(kept, plan, start, start + step, names.slice(start, step))
+        if not found:
+            raise SourceError(
+                f"{uri}: expected bars, found a header line and no rows, so an empty file. Deliver it again, then run "
+                "again: that nothing came does not say that a symbol was delisted"
+            )
 
     def _kept(self, batch: Mapping[int, pa.Array], plan: _Plan, uri: str) -> Mapping[int, pa.Array]:
         """The rows of the days that are asked for, dates as days and symbols trimmed; nothing where there are none."""
@@ -315,10 +320,10 @@ def _stem(name: str) -> str:
     return name
 
 
-def _planned(body: Any, reading: Reading, stem: str, uri: str) -> tuple[Grid, _Plan, bool]:
-    """The rows of a body, where its columns are, and whether further pages follow."""
+def _planned(body: Any, reading: Reading, stem: str, uri: str) -> tuple[Grid, _Plan, tuple[str, str] | None]:
+    """The rows of a body, where its columns are, and what it says of a further page."""
     named = None if reading.profile == "auto" else _BY_NAME[reading.profile]
-    symbol, more = reading.symbol, False
+    symbol, more = reading.symbol, None
     if isinstance(body, Grid):
         grid = body
     else:
@@ -329,7 +334,8 @@ def _planned(body: Any, reading: Reading, stem: str, uri: str) -> tuple[Grid, _P
             # What the reply says of itself comes before what it was thought to be.
             own = _at(body, holder.symbol) if holder.symbol else None
             symbol = own if isinstance(own, str) and own.strip() else symbol
-            more = bool(holder.more and _at(body, holder.more))
+            following = _at(body, holder.more) if holder.more else None
+            more = (holder.more[-1], str(following)) if following else None
     names = [plain(name) for name in grid.header]
     profile = named or _recognised(grid, names, reading.rename)
     return grid, _plan(grid, names, profile, named is not None, reading, symbol or stem, uri), more

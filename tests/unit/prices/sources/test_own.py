@@ -50,7 +50,7 @@ def written(home: Path, body: str, module: str) -> PriceSource:
 def test_the_example_of_the_docs_runs_as_it_stands_and_is_short(empty_home: Path, root: Path) -> None:
     page = (root / "docs" / "sources.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    [example] = re.findall(r"```yaml\n(source: {kind: own.*?)```", page, re.DOTALL)
     assert len(code.splitlines()) < 30
     (empty_home / "my_prices.py").write_text(code)
     database = empty_home / "prices.db"
