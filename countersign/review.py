@@ -283,7 +283,10 @@ def decision_text(line: Line, state: State, next_due: Due | None, on_revoke: str
     elif line["decision"] == "revoke" and next_due is None:
         why = "gate.on_revoke is stop" if on_revoke == "stop" else "there is no earlier model"
         said.append(f"{line['model'][:12]} is out of service, and nothing is scored ({why}).")
-        said.append("Return to an earlier model with: countersign rollback --reason …")
+        if state.earlier():
+            said.append("Return to an earlier model with: countersign rollback --reason …")
+        else:
+            said.append("No earlier one can come back. A new candidate: countersign retrain --reason … --by NAME")
     if next_due:
         said.append(f"{next_due.model[:12]} is due: {next_due.why}.")
         said.append("sign_off_sensor deploys it within half a minute, or now: countersign deploy")

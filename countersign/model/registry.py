@@ -114,8 +114,12 @@ def load_champion(store: ArtifactStore, journal: Journal, signers: Path, *, allo
     if last and not current:
         order = state.revoked[last.model]
         raise ModelError(
-            f"expected a model in service, found that {order.signer} revoked {last.model[:12]}: {order.reason}. Return "
-            "to an earlier one with: countersign rollback"
+            f"expected a model in service, found that {order.signer} revoked {last.model[:12]}: {order.reason}. "
+            + (
+                "Return to an earlier one with: countersign rollback"
+                if state.earlier()
+                else "No earlier one can come back; have a new one signed: countersign retrain"
+            )
         )
     if not current:
         waiting = state.open_request

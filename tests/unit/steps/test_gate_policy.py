@@ -242,3 +242,13 @@ def test_drift_of_a_later_model_asks_for_a_retrain_though_the_alert_on_it_never_
     later = LATER + 31 * DAY
     assert ask_for_retrain(measured.project, later).breach is not None
     assert len(measured.state.retrains) == 2
+
+
+def test_after_the_only_model_was_revoked_a_retrain_is_the_way_to_another_and_the_message_says_so(desk: Desk) -> None:
+    desk.decide("revoke", "alice", LATER, reason="trained on wrong bars")
+    with pytest.raises(ModelError, match="No earlier one can come back; have a new one signed: countersign retrain"):
+        desk.scoring()
+    desk.know(SESSION)
+    made = make_candidate(desk.project, "the first was revoked", "carol@example.com", LATER)
+    desk.decide("approve", "bob", LATER)
+    assert desk.deploy(LATER) == made.stored.sha256
