@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from countersign.contract import (
 from countersign.errors import ConfigError, SchemaError
 from countersign.gate.signers import PRINCIPAL
 from countersign.gate.statement import is_text
-from countersign.prices.schema import Difference, arrived_in, breaks, differences, mapped
+from countersign.prices.schema import MISSING, Difference, arrived_in, breaks, differences, mapped
 from countersign.prices.sources import PriceSource, open_source
 from countersign.prices.sources.shapes import Arrived, plain
 from countersign.project import Project
@@ -108,7 +108,8 @@ def accept(
         )
     path = contract_path(project.home)
     before, text = load_contract(project.home), path.read_text(encoding="utf-8")
-    contract = _changed(before, rename, drop, default, factor)
+    missing = {one.column for one in deliver(project, session, session).found if one.arrived == MISSING}
+    contract = _changed(before, rename, drop, missing, default, factor)
     if contract == before:
         raise ConfigError("expected a change of the contract (--rename, --drop, --default, --factor), found none")
     written = contract_text(contract, text)
@@ -149,9 +150,11 @@ def _changed(
     before: Contract,
     rename: Mapping[str, str],
     drop: Sequence[str],
+    missing: Collection[str],
     default: Mapping[str, float | None],
     factor: Mapping[str, tuple[float, date | None]],
 ) -> Contract:
+    """``before`` with these changes; a dropped column that is ``missing`` is no part of it any more, nor known."""
     columns = {name: terms for name, terms in before.columns.items() if name not in drop}
     for name in default:
         if name not in columns:
@@ -162,7 +165,7 @@ def _changed(
     kept = before.mapping
     mapping = SchemaMapping(
         rename={**kept.rename, **{plain(theirs): ours for theirs, ours in rename.items()}},
-        drop=tuple(sorted({*kept.drop, *map(plain, drop)})),
+        drop=tuple(sorted({*kept.drop, *(plain(name) for name in drop if name not in missing)})),
         default={n: v for n, v in {**kept.default, **default}.items() if n not in drop},
         factor={
             **{name: one for name, one in kept.factor.items() if name not in drop},
