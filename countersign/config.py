@@ -88,11 +88,11 @@ def _plain_url(url: Any) -> Any:
 
 def _plain_headers(headers: Any) -> Any:
     """As of the URL: not even a value of the wrong type is quoted."""
-    if not isinstance(headers, dict) or not all(isinstance(v, str) and v.isprintable() for v in headers.values()):
+    texts = headers.values() if isinstance(headers, dict) else [None]
+    if not all(isinstance(text, str) and re.fullmatch(r"[ -~]*", text) for text in texts):
         raise ValueError("source.headers: expected names with values, such as Authorization: Bearer ${NAME}")
     ours = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
-    wrong = [name for name in headers if not re.fullmatch(r"[A-Za-z0-9-]+", name) or name.lower() in ours]
-    if wrong:
+    if any(not re.fullmatch(r"[A-Za-z0-9-]+", name) or name.lower() in ours for name in headers):
         raise ValueError(f"source.headers: expected names of headers other than {', '.join(sorted(ours))}")
     return headers
 

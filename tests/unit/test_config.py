@@ -224,6 +224,7 @@ HTTP, SQL = "source: {kind: http, url: ", "source: {kind: sql, url: "
         (HTTP + "https://host/, headers: hush}", "source.headers", "names with values"),
         (HTTP + "https://host/, headers: {A: [hush]}}", "source.headers", "names with values"),
         (HTTP + 'https://host/, headers: {A: "hush\\r\\nB: c"}}', "source.headers", "names with values"),
+        (HTTP + "https://host/, headers: {A: hush…}}", "source.headers", "names with values"),
         (HTTP + "https://host/, headers: {host: hush}}", "source.headers", "other than accept-encoding, connection"),
         (SQL + "hush, query: ':start :end'}", "source.url", "expected a URL of SQLAlchemy"),
         (SQL + "[hush], query: ':start :end'}", "source.url", "expected a URL of SQLAlchemy"),

@@ -9,8 +9,11 @@ from __future__ import annotations
 import io
 import re
 import threading
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from http.client import responses
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from countersign.errors import SourceError, TransportError
+from countersign.prices.sources import bodies
 from countersign.prices.sources.bodies import scrub
 from countersign.prices.sources.cells import normal_symbol, to_frame
 from countersign.prices.sources.secrets import Secrets
@@ -40,6 +44,8 @@ _ACTS: Final = {
     429: "Its limit on requests is used up: wait, ask for less, or use a larger plan",
 }
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "iso-8859-15", "windows-1252"})
+_WORDS: Final = 1 << 16
+"""Bytes of a reply, unpacked, among which its words are."""
 _PACKED: Final = (b"\x1f\x8b", b"PK", b"PAR1")
 """How bodies begin that are no text."""
 
@@ -143,9 +149,8 @@ class _Read:
         url = self._url
         for name, value in values.items():
             url = url.replace(f"{{{name}}}", quote(value, safe=""))
-        client = Client(
-            origin(url), self._headers, shown, frozenset(h.lower() for h in self._config.allow_hosts), self._limits
-        )
+        allowed = frozenset(host.lower() for host in self._config.allow_hosts)
+        client = Client(origin(url), self._headers, shown, allowed, self._limits, self._secrets.hide)
         reply = Reply(shown, self._reading)
         found: list[pa.Table] = []
         for page in self._pages(client, url, reply, symbol, shown):
@@ -154,8 +159,9 @@ class _Read:
             return reply.arrived, found
         odd = sorted(reply.symbols.names - {symbol, normal_symbol(symbol), normal_symbol(spelled)})
         if odd:
+            names = scrub(self._secrets.hide(", ".join(map(repr, odd))), 80)
             raise SourceError(
-                f"{shown}: expected bars of {symbol} alone, found some of {scrub(', '.join(map(repr, odd)), 80)}. "
+                f"{shown}: expected bars of {symbol} alone, found some of {names}. "
                 "Correct source.url, or how the service spells the symbol in source.spelling"
             )
         place = found[0].schema.get_field_index("symbol") if found else 0
@@ -216,6 +222,9 @@ class _Read:
         """A refusal's words. Where the reply repeats a secret, they are taken anew from it without: cut short, a part
         of the secret would not be known as one.
         """
+        with suppress(SourceError, OSError, EOFError, zlib.error, zipfile.BadZipFile):
+            inside = bodies.unpacked(io.BytesIO(body), "", shown)
+            body = next(inside)[2].read(_WORDS)
         text = body.decode("utf-8", "surrogateescape")
         hidden = self._secrets.hide(text)
         if hidden != text:

@@ -182,6 +182,8 @@ class Client:
     shown: str
     allowed: frozenset[str]
     limits: Limits
+    hide: Callable[[str], str]
+    """Takes secrets out of a text, before it is cut short."""
 
     def get(self, url: str, whole: Patience) -> Answer:
         """The reply to a GET of ``url``, whatever its status.
@@ -226,8 +228,8 @@ class Client:
                 to = origin(url)
             except ValueError as error:
                 raise SourceError(
-                    f"{self.shown}: expected to be sent to http or https, found {scrub(str(error), 60)}. It was not "
-                    "followed; correct source.url"
+                    f"{self.shown}: expected to be sent to http or https, found {self._words(str(error), 60)}. It "
+                    "was not followed; correct source.url"
                 ) from None
             answer = self._exchange(urlsplit(url), to, patience)
             there = answer.headers.get("location")
@@ -267,7 +269,7 @@ class Client:
                     with connection.getresponse() as response:
                         return self._answer(response)
         except (OSError, HTTPException) as error:
-            raise _TransferError(f"{type(error).__name__}: {scrub(str(error), 120)}") from None
+            raise _TransferError(f"{type(error).__name__}: {self._words(str(error), 120)}") from None
 
     def _connected(self, to: Origin, patience: Patience) -> socket.socket:
         """A connection to an address of the host that was checked: the name is not asked for a second time."""
@@ -279,8 +281,8 @@ class Client:
         for address in addresses if to.host not in self.allowed else ():
             if not is_public(address):
                 raise SourceError(
-                    f"{self.shown}: expected a public address, found {address} for the host {scrub(to.host, 80)}: "
-                    "loopback, private, link-local, metadata or reserved. Nothing was sent there; name the host in "
+                    f"{self.shown}: expected a public address, found {address} for the host {self._words(to.host, 80)}"
+                    ": loopback, private, link-local, metadata or reserved. Nothing was sent there; name the host in "
                     "source.allow_hosts where it is meant"
                 )
         problem = OSError("the name has no address")
@@ -311,13 +313,16 @@ class Client:
             self._require_room(size)
             pieces.append(piece)
         if length and not is_chunked and length != str(size) and response.status not in {204, 304}:
-            raise _TransferError(f"{size:,} bytes came of the {scrub(length, 20)} that were announced")
+            raise _TransferError(f"{size:,} bytes came of the {self._words(length, 20)} that were announced")
         has_end = is_chunked or bool(length)
         if not pieces and not has_end and response.status == 200:
             # http.client takes the end of the connection for the end of the headers.
             raise _TransferError("the connection ended in the headers, or before the body")
         body, is_packed = self._unpacked(b"".join(pieces), headers.get("content-encoding", ""))
         return Answer(response.status, "", headers, body, has_end or is_packed)
+
+    def _words(self, text: str, length: int) -> str:
+        return scrub(self.hide(text), length)
 
     def _require_room(self, size: int) -> None:
         if size > self.limits.body_bytes:
@@ -332,8 +337,8 @@ class Client:
             return body, False
         if encoding not in {"gzip", "x-gzip"}:
             raise SourceError(
-                f"{self.shown}: expected a plain reply or gzip, found the encoding {scrub(encoding, 40)!r}, for which "
-                "it was not asked. Correct the service"
+                f"{self.shown}: expected a plain reply or gzip, found the encoding {self._words(encoding, 40)!r}, for "
+                "which it was not asked. Correct the service"
             )
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(body)) as packed:

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -205,6 +206,19 @@ def test_a_query_without_an_end_is_ended_at_the_database_too(
         still = "SELECT count(*) AS close, 'X' AS symbol, CAST(:start AS date) AS date FROM pg_stat_activity "
         still += "WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid() AND :end = :end"
         assert database.source(still, rename={}).read("2008-09-02", "2008-09-02")["close"].tolist() == [0]
+
+
+def test_the_server_itself_ends_a_query_that_nobody_waits_for_any_more(server: Database) -> None:
+    limit = "SELECT extract(epoch FROM current_setting('statement_timeout')::interval) AS close, 'X' AS symbol, "
+    found = server.source(limit + "CAST(:start AS date) AS date WHERE :start <= CAST(:end AS date)", 7.5, rename={})
+    assert found.read("2008-09-02", "2008-09-02")["close"].tolist() == [7.5]
+
+
+def test_a_password_that_stands_in_the_url_is_taken_out_of_what_the_database_says(server: Database) -> None:
+    url = server.url.replace("${DB_PASSWORD}", quote(PASSWORD, safe=""))
+    query = f"SELECT '{PASSWORD.replace(':', chr(92) + ':')}' FROM nowhere WHERE :start < :end"
+    with pytest.raises(SourceError, match="SELECT '…' FROM nowhere"):
+        server.source(query, url=url).read("2008-09-02", "2008-09-02")
 
 
 def test_a_database_that_lets_nobody_in_is_unreached_and_no_password_is_told(server: Database) -> None:
