@@ -497,7 +497,9 @@ def _mismatch(uri: str, profile: Profile, is_named: bool, wrong: Sequence[str], 
     needs = "date, symbol, open, high, low, close" if profile.layout == "rows" else "date"
     return (
         f"{uri}: expected each of the columns {needs} {what}once; {', '.join(wrong)}, found "
-        f"{bodies.scrub(', '.join(header), 300)}. Correct the header line, name your columns in source.rename, "
+        f"{bodies.scrub(', '.join(header), 300)}. "
+        + ("Save it with commas between its columns. " if len(header) == 1 and set(header[0]) & set(";\t|") else "")
+        + "Correct the header line, name your columns in source.rename, "
         + ("the symbol in source.symbol, " if "missing symbol" in wrong else "")
         + f"or say in source.profile what it is: {', '.join(PROFILE_NAMES)}"
     )

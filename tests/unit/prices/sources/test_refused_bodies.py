@@ -53,6 +53,7 @@ REFUSED: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "HTML behind blank lines": (b"\r\n\r\n  <html>Please enter your key</html>", "web page: 'Please enter your key"),
     "XML error": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "AccessDenied"),
+    "semicolons": (BARS.replace(b",", b";"), "with commas between its columns"),
     "Stooq: limit": (b"Exceeded the daily hits limit", "daily hits limit'. Wait a day"),
     "Stooq: no data": (b"No data\r\n", f"found 'No data'.*{NOT_DELISTED}"),
     "Stooq: no data, packed": (gzip.compress(b"No data"), "found 'No data'"),
