@@ -95,8 +95,11 @@ def schema_unread(verdict: CheckResult) -> CheckResult:
     return replace(verdict, status="fail", blocking=True)
 
 
-def dates(reply: pd.DataFrame, newest: str) -> CheckResult:
-    """Every row of the reply is dated, and none after ``newest``, the newest session that has closed. Blocking."""
+def dates(reply: pd.DataFrame, newest: str, latest: str = "") -> CheckResult:
+    """Every row of the reply is dated, and none after ``newest``, the newest session that has closed. Blocking.
+
+    ``latest`` is the newest day of all that was delivered, where more was than was asked for.
+    """
     import pandas as pd
 
     number, days = pd.factorize(reply["date"])
@@ -105,6 +108,11 @@ def dates(reply: pd.DataFrame, newest: str) -> CheckResult:
     day = np.append(day, np.datetime64("NaT"))[number]
     undated, future = np.isnat(day), day > np.datetime64(newest)
     sentence = f"all {len(reply)} rows are dated, none after {newest}"
+    if latest > newest:
+        sentence = (
+            f"expected bars up to {newest}, the newest session that has closed; found some of {latest}: of a session "
+            "that is not over, or dated by another time zone"
+        )
     if undated.any() or future.any():
         row = reply.iloc[int(np.argmax(undated | future))]
         sentence = (
@@ -113,7 +121,7 @@ def dates(reply: pd.DataFrame, newest: str) -> CheckResult:
         )
     return CheckResult(
         "dates",
-        "fail" if undated.any() or future.any() else "pass",
+        "fail" if undated.any() or future.any() or latest > newest else "pass",
         sentence,
         blocking=True,
         numbers={"rows": len(reply), "undated": int(undated.sum()), "future": int(future.sum())},

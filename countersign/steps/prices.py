@@ -16,6 +16,7 @@ from countersign.prices.clean import BEFORE_COLUMNS, Before, Cleaned, clean_bars
 from countersign.prices.quarantine import Release, releases
 from countersign.prices.restatements import logged, restated_values
 from countersign.prices.rules import BEHIND
+from countersign.prices.schema import arrived_in
 from countersign.project import Project
 from countersign.quality import Quality, load_quality
 from countersign.steps.made import Made, Numbers, again
@@ -47,6 +48,7 @@ def load_history(project: Project, now: datetime) -> Made:
     project.calendar.require_closed(last, now)
     require_basis(project, with_history=False)
     reply, _ = agreed(project, "price_history", first, last)
+    latest = arrived_in(reply).newest
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
     reply = ingest.of_symbols(reply, config.symbols)
     if reply.empty:
@@ -59,7 +61,7 @@ def load_history(project: Project, now: datetime) -> Made:
     checks.require(
         "price_history",
         remedy,
-        checks.dates(reply, str(project.calendar.last_closed(now))),
+        checks.dates(reply, _over(project, now), latest),
         checks.off_calendar(reply, dates, off.max_share, off.min_rows),
     )
     cleaned = clean_bars(ingest.with_previous(reply, dates), dates, quality, released=released_in(project))
@@ -94,6 +96,11 @@ def load_history(project: Project, now: datetime) -> Made:
     return Made(None, stored, verdicts[:2], numbers)
 
 
+def _over(project: Project, now: datetime) -> str:
+    """The newest session of which the source may have bars: one that has closed, or the last of an archive."""
+    return max(str(project.calendar.last_closed(now)), project.last_session or "")
+
+
 def rule_checks(cleaned: Cleaned, quality: Quality, rows: int) -> tuple[checks.CheckResult, ...]:
     """A verdict on each rule that bars are judged by."""
     symbols = int(cleaned.bars["symbol"].nunique())
@@ -114,7 +121,9 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
     inputs = {"source": uri, "adjustment": project.config.source.adjustment}
     reply, schema = agreed(project, f"the reply of {uri}", calendar.at(sessions[0], -1), sessions[-1])
     remedy = f"Correct {uri}, then run the session again"
-    (dated,) = checks.require(f"the reply of {uri}", remedy, checks.dates(reply, str(calendar.last_closed(now))))
+    (dated,) = checks.require(
+        f"the reply of {uri}", remedy, checks.dates(reply, _over(project, now), arrived_in(reply).newest)
+    )
     # A symbol without bars here may be unlisted; asking the source whether it knows it at all costs a pass over it.
     absent = sorted(set(project.config.symbols or ()) - set(reply["symbol"]))
     if absent:

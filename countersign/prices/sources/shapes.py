@@ -149,6 +149,8 @@ class Arrived:
 
     columns: frozenset[str]
     further: frozenset[str] = frozenset()
+    newest: str = ""
+    """The newest day of any row, asked for or not; empty where the source does not say."""
 
 
 @dataclass(frozen=True)
@@ -215,11 +217,12 @@ class Reply:
         self._cells = 0
         self._columns = {"date", "symbol"}
         self._further: set[str] = set()
+        self._newest = ""
 
     @property
     def arrived(self) -> Arrived:
         """The columns that were there, once the bars were read."""
-        return Arrived(frozenset(self._columns), frozenset(self._further))
+        return Arrived(frozenset(self._columns), frozenset(self._further), self._newest)
 
     def mark(self, frame: pd.DataFrame) -> pd.DataFrame:
         """``frame`` with what arrived in its ``attrs``."""
@@ -269,6 +272,7 @@ class Reply:
         if plan.symbol is not None:
             named = ready[plan.symbol] = pc.utf8_trim_whitespace(batch[plan.symbol])
         date = ready[plan.date] = days(batch[plan.date], named, self._zone, uri)
+        self._newest = max(self._newest, pc.max(date).as_py() or "")
         kept = pc.and_(pc.greater_equal(date, self._reading.first), pc.less_equal(date, self._reading.last))
         if pc.all(kept, min_count=0).as_py():
             return ready

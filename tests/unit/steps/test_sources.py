@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
+from countersign.checks import RefusedError
 from countersign.errors import SourceError
 from countersign.prices.sources.files import FileSource
 from countersign.project import Project, open_project
@@ -56,6 +57,21 @@ def test_the_first_session_has_the_adjustment_of_the_history_until_that_is_loade
     load_history(other, now)
     [made] = ingest_sessions(other, [FIRST], now)
     assert made.stored.inputs["adjustment"] == "full"
+
+
+@pytest.mark.parametrize("day", ["2013-03-04", "2099-01-01"], ids=["today's, not over", "of the future"])
+def test_a_bar_of_a_session_that_has_not_closed_refuses_the_delivery_whatever_session_is_asked_for(
+    day: str, project: Project
+) -> None:
+    prices = project.home / "data" / "sample" / "prices.csv.gz"
+    lines = gzip.decompress(prices.read_bytes()).decode().rstrip().split("\n")
+    prices.write_bytes(gzip.compress("\n".join([*lines, f"{day},IBM,10,11,9,10,10,1"]).encode(), 1))
+    before = files(project.home / "artifacts")
+    noon = datetime(2013, 3, 4, 17, 0, tzinfo=UTC)
+    for make in (lambda: list(ingest_sessions(project, [FIRST], noon)), lambda: load_history(project, noon)):
+        with pytest.raises(RefusedError, match=f"expected bars up to 2013-03-01, .* found some of {day}"):
+            make()
+    assert files(project.home / "artifacts") == before
 
 
 def test_a_damaged_newest_session_can_be_made_again(project: Project, now: datetime) -> None:
