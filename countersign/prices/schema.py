@@ -75,7 +75,7 @@ def mapped(frame: pd.DataFrame, mapping: SchemaMapping) -> pd.DataFrame:
         if name not in arrived.columns and value is not None:
             frame[name] = value
     for name in set(mapping.drop) & arrived.columns:
-        frame[name] = None
+        frame[name] = float("nan")
     for name, factor in mapping.factor.items():
         since = factor.since.isoformat() if factor.since else ""
         frame[name] = frame[name].where(frame["date"] < since, frame[name] * factor.by)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from countersign import checks
 from countersign.contract import (
     Contract,
@@ -109,7 +111,13 @@ def accept(
     path = contract_path(project.home)
     before, text = load_contract(project.home), path.read_text(encoding="utf-8")
     missing = {one.column for one in deliver(project, session, session).found if one.arrived == MISSING}
-    contract = _changed(before, rename, drop, missing, default, factor)
+    if needed := sorted({"date", "symbol", "close"} & set(drop)):
+        raise ConfigError(f"expected columns that bars can do without, found {', '.join(needed)}. Nothing was accepted")
+    try:
+        contract = _changed(before, rename, drop, missing, default, factor)
+    except ValidationError as error:
+        said = "; ".join(f"{e['loc'][0] if e['loc'] else 'mapping'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"expected factors and defaults as finite numbers of number columns, found {said}") from None
     if contract == before:
         raise ConfigError("expected a change of the contract (--rename, --drop, --default, --factor), found none")
     written = contract_text(contract, text)

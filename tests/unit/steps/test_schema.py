@@ -205,8 +205,11 @@ def test_a_source_that_never_had_volumes_is_accepted_before_the_first_model(empt
         ({"rename": {"px_last": "price"}}, "expected one of the columns"),
         ({"rename": {"px_first": "close"}}, "expected that what arrives of 2008-09-03 then fits"),
         ({"drop": ["volume"]}, "expected that what arrives of 2008-09-03 then fits"),
+        ({"drop": ["close"]}, "expected columns that bars can do without, found close"),
+        ({"factor": {"open": (float("inf"), None)}}, "expected factors and defaults as finite numbers"),
+        ({"default": {"symbol": 3.0}}, "expected factors and defaults as finite numbers"),
     ],
-    ids=["nothing", "no such column", "another name", "not what differs"],
+    ids=["nothing", "no such column", "another name", "not what differs", "the close", "no number", "of a name"],
 )
 def test_what_would_not_make_the_delivery_fit_is_refused_and_writes_nothing(
     changes: dict[str, Any], said: str, project: Project, now: datetime
@@ -224,6 +227,14 @@ def test_nobody_accepts_a_schema_without_a_name_and_a_reason(
 ) -> None:
     with pytest.raises(ConfigError, match="Nothing was accepted"):
         accept(project, SESSION, by, reason, now, rename={}, drop=["x"], default={}, factor={})
+
+
+def test_a_column_that_arrives_and_is_dropped_is_read_as_missing_in_the_history_too(
+    empty_home: Path, now: datetime
+) -> None:
+    agree(open_project(empty_home, TODAY), now, drop=["volume"])
+    load_history(open_project(empty_home, TODAY), now)
+    assert ingest(open_project(empty_home, TODAY), now).checks[0].status == "pass"
 
 
 def test_a_contract_is_read_as_it_is_written_with_its_comment(project: Project) -> None:
