@@ -74,6 +74,7 @@ def prices_raw(context: dg.AssetExecutionContext, project: ProjectResource, cloc
     check_specs=[
         check_spec("prices_clean", checks.rejected_share, blocking=True),
         check_spec("prices_clean", checks.symbols_complete, blocking=True),
+        check_spec("prices_clean", checks.bars_moved, blocking=True),
         # A rule that refuses stops the step itself.
         *(dg.AssetCheckSpec(name, asset="prices_clean", description=RULES[name], blocking=False) for name in ON_BARS),
     ],

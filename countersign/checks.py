@@ -175,7 +175,7 @@ def restated(found: pd.DataFrame, limit: float, reason: str, users: list[str], u
     sentence = unknown or "the source says what it said before"
     if len(found):
         sentence = (
-            f"the source has restated {len(found)} numbers of {found['symbol'].nunique()} symbols, "
+            f"the source has restated {len(found)} values of {found['symbol'].nunique()} symbols, "
             f"{change_in_words(changes)} (limit {limit:.1%}); the old version is kept. "
             + (f"Made from it: {_names(users)}; run these again" if users else "No stored session was made from it")
         )
@@ -277,6 +277,31 @@ def symbols_complete(today: Collection[str], before: Collection[str] | None, lim
         sentence + (f"; new: {_names(new)}" if new else ""),
         blocking=share > limit,
         numbers={"symbols": len(today), "missing": len(gone), "value": share, "threshold": limit, "new": len(new)},
+    )
+
+
+def bars_moved(bars: pd.DataFrame, before: pd.DataFrame | None, limit: float) -> CheckResult:
+    """Not more than ``limit`` of the bars, and two at least, repeat those of the session before. Blocking.
+
+    Both are tables with symbol, open, high, low and close; all four must be the same.
+    """
+    prices = ["symbol", "open", "high", "low", "close"]
+    both = None if before is None else bars[prices].merge(before[prices], on="symbol", suffixes=("", "_before"))
+    if both is None or both.empty:
+        return CheckResult("bars_moved", "insufficient", "no bar of the session before is in the store to compare with")
+    now, then = both[prices[1:]].to_numpy(float), both[[f"{name}_before" for name in prices[1:]]].to_numpy(float)
+    same = ((now == then) | (np.isnan(now) & np.isnan(then))).all(axis=1)
+    count, share = int(same.sum()), float(same.mean())
+    names = both["symbol"].to_numpy()[same].tolist()
+    alone = len(both) == count == 1
+    return CheckResult(
+        "bars_moved",
+        "insufficient" if alone else "fail" if share > limit else "pass",
+        f"{count} of {len(both)} bars are those of the session before ({share:.0%}; limit {limit:.0%})"
+        + (f": {_names(names)}" if names else "")
+        + (": too few to tell a feed that hangs from a quiet day" if alone else ""),
+        blocking=True,
+        numbers={"bars": len(both), "repeated": count, "value": share, "threshold": limit},
     )
 
 

@@ -67,13 +67,15 @@ class Range(Rule):
 
 class Wick(Rule):
     max_log: Annotated[float, Field(gt=0)]
-    """Longest wick: log of the lower of open and close over low, or of high over the higher of the two."""
+    """Longest wick: log of the lower of open and close over low, or of high over the higher of the two.
+
+    So far, too, an open may lie from both the close before and its own close, on the same side."""
 
 
 class UnitChange(Rule):
-    factor: Annotated[float, Field(ge=10)]
+    factors: Annotated[tuple[Annotated[float, Field(ge=10)], ...], Field(min_length=1, max_length=4)]
     tolerance: Annotated[float, Field(gt=0, lt=1)]
-    """By how much, in logs, the step from one close to the next may differ from that factor, up or down."""
+    """By how much, in logs, the step from one close to the next may differ from such a factor, up or down."""
 
 
 class SplitLike(Rule):
@@ -124,6 +126,7 @@ class Quality(Section):
     off_calendar: OffCalendar
     bars_arrived: BatchRule
     symbols_complete: BatchShare
+    bars_moved: BatchShare
     rejected_share: BatchShare
     history_complete: BatchShare
 
@@ -165,6 +168,7 @@ RULES: Final = {
     "off_calendar": "Rows are dated on sessions of the exchange: otherwise the time zone is shifted",
     "bars_arrived": "The session itself is among what arrived",
     "symbols_complete": "The symbols of the session before are here",
+    "bars_moved": "The prices of the panel are not those of the session before, all over again",
     "rejected_share": "Most rows pass the rules",
     "history_complete": "The bulk history has bars on every session",
     "symbol": "A row names a symbol",
@@ -176,7 +180,7 @@ RULES: Final = {
     "volume": "The volume is not negative",
     "duplicate": "A row comes once",
     "conflict": "Rows of one symbol and session do not contradict each other",
-    "wick": "No wick is so long that it must be a bad tick",
+    "wick": "No high, low or open lies so far away that it must be a bad tick",
     "unit_change": "The price does not change its unit, such as from pounds to pence",
     "split_like": "An open that jumps like a split comes with an adjustment of the close",
     "hole": "A symbol does not come back after so long that its name may be another's",

@@ -177,7 +177,7 @@ def _people_and_source(facts: ReportFacts) -> list[str]:
         largest = change_in_words(close_changes(table))
         read = f"Features up to {until} read this session." if until else "Later features read this session."
         found.append(
-            f"Restated by the source: {len(table)} numbers of {_names(sorted(set(table['symbol'])))}, {largest}; the "
+            f"Restated by the source: {len(table)} values of {_names(sorted(set(table['symbol'])))}, {largest}; the "
             f"old versions are kept. {read}"
         )
     return found

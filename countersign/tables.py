@@ -79,8 +79,8 @@ RESTATEMENTS: Final = (
     DATE,
     SYMBOL,
     Column("field", "string", "", "The column of prices_raw that the source has changed"),
-    Column("old", "number", "the field's", "What was stored before; null where it was empty", nullable=True),
-    Column("new", "number", "the field's", "What the source says now; null where it is empty", nullable=True),
+    Column("old", "number", "the field's", "What was stored before; null where it was no number", nullable=True),
+    Column("new", "number", "the field's", "What the source says now; null where it is no number", nullable=True),
     Column("version", "string", "", "Digest of the prices_raw that said the old value, kept beside it"),
 )
 

@@ -36,13 +36,13 @@ _WORDS: Final = {
     "symbol": f"the row names no symbol of at most {SYMBOL_LENGTH} printable characters",
     "session": "the date is no session of the exchange",
     "readable": "a cell is no finite number",
-    "complete": "open, high, low or close is missing",
+    "complete": "open, high, low, close or adjusted close is missing, and others have it",
     "positive": "a price is zero, negative or beyond {:g} … {:g}".format(*PRICE_LIMITS),
     "range": "high is not the highest or low not the lowest of the four prices",
     "volume": "the volume is negative",
     "duplicate": "the row repeats an earlier one",
     "conflict": "rows of one symbol and session contradict each other: all are refused",
-    "wick": "high or low lies too far from open and close for a trade",
+    "wick": "a high, low or open lies too far from the other prices for a trade",
     "unit_change": "the price steps from the close before as from one unit to another",
     "split_like": "the open jumps as in a split, and the adjusted close knows of none",
     "hole": "the symbol comes back after a hole: it may have been given to another company",
@@ -172,13 +172,13 @@ def judge(
         repeated, conflicting = rules.repetitions(raw, key, order)
         state.add("duplicate", repeated)
         state.add("conflict", conflicting)
-        state.add("wick", rules.long_wick(rows, quality.wick.max_log))
+        step, limit = rules.adjustment_step(rows), quality.wick.max_log
+        state.add("wick", rules.long_wick(rows, limit) | rules.stray_open(rows, step, limit))
 
         log_return = total_return(rows.close, rows.adj_close, rows.prev_close, rows.prev_adj_close)
         if before.doubtful:
             doubtful = [i for i, name in enumerate(names) if name in before.doubtful]
             log_return[np.isin(rows.symbol, doubtful)] = np.nan
-        step = rules.adjustment_step(rows)
         log_return = _level(state, rows, log_return, step, quality)
 
         series = _series(rows, past, number[:own], sessions, order, log_return).where(state.verdict < 0)
@@ -383,12 +383,15 @@ def quoted(raw: pd.DataFrame, rows: Sequence[int] | np.ndarray, log_return: np.n
 
 
 def row_digests(raw: pd.DataFrame, rows: Sequence[int] | np.ndarray) -> list[str]:
-    """The digest of all that each row says, by which a person releases it: these very values, and no others."""
+    """The digest of all that each row says, by which a person releases it: these very values, and no others.
+
+    The session before is no part of it: what the source corrects there makes this row no other.
+    """
     if not len(rows):
         return []
     part = raw.iloc[np.asarray(rows, dtype=int)]
     columns = []
-    for column in PRICES_RAW:
+    for column in (column for column in PRICES_RAW if not column.name.startswith("prev_")):
         values = part[column.name]
         texts = column.kind in ("date", "string")
         columns.append(

@@ -59,7 +59,9 @@ def session_bars(
             + (f", of {reply['date'].min()} … {reply['date'].max()}" if len(reply) else "")
             + "). Check that the source has delivered that session, then run it again"
         )
-    return bars.sort_values(["date", "symbol"], kind="stable").reset_index(drop=True)
+    # By all columns where a symbol has several rows: in which order a source gives these says nothing of them.
+    several = bars.duplicated(["date", "symbol"]).any()
+    return bars.sort_values(list(bars.columns) if several else ["date", "symbol"], kind="stable").reset_index(drop=True)
 
 
 def of_symbols(reply: pd.DataFrame, symbols: Sequence[str] | None) -> pd.DataFrame:

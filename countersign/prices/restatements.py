@@ -16,22 +16,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FIELDS: Final = tuple(c.name for c in PRICES_RAW if c.kind == "number")
+_TEXT: Final = "unreadable"
 
 
 def restated_values(old: pd.DataFrame, new: pd.DataFrame, version: str) -> pd.DataFrame:
-    """Every number that differs (table ``RESTATEMENTS``), by date, symbol and column.
+    """Every cell that differs (table ``RESTATEMENTS``), by date, symbol and column.
 
-    ``version`` is the digest of ``old``. A bar that is there in one version alone differs in every number that it has.
-    Of several rows of one symbol and session, the first is compared with the first, and so on.
+    Of cells that are no numbers there is one line a row, ``unreadable``, without an old and a new number. ``version``
+    is the digest of ``old``. A bar that is there in one version alone differs in every number that it has. Of several
+    rows of one symbol and session, the first is compared with the first, and so on.
     """
     import pandas as pd
 
     sides = [_keyed(table) for table in (old, new)]
     before, after = sides[0].align(sides[1], join="outer", axis=0)
     parts = []
-    for name in _FIELDS:
-        was, now = before[name].to_numpy(dtype=float), after[name].to_numpy(dtype=float)
-        rows = np.flatnonzero((was != now) & ~(np.isnan(was) & np.isnan(now)))
+    for name in (*_FIELDS, _TEXT):
+        if name == _TEXT:
+            differ = before[name].fillna("").to_numpy() != after[name].fillna("").to_numpy()
+            was = now = np.full(len(before), np.nan)
+        else:
+            was, now = before[name].to_numpy(dtype=float), after[name].to_numpy(dtype=float)
+            differ = (was != now) & ~(np.isnan(was) & np.isnan(now))
+        rows = np.flatnonzero(differ)
         keys = before.index[rows]
         parts.append(
             pd.DataFrame(
@@ -81,4 +88,4 @@ def _keyed(table: pd.DataFrame) -> pd.DataFrame:
     # A date as text, and as one that was read back, is the same day.
     day, symbol = table["date"].astype(str).str[:10], table["symbol"].fillna("").astype(str)
     number = table.groupby([day, symbol]).cumcount()
-    return table[list(_FIELDS)].set_axis([day, symbol, number], axis=0)
+    return table[[*_FIELDS, _TEXT]].set_axis([day, symbol, number], axis=0)

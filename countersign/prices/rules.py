@@ -3,8 +3,8 @@
 Belongs here: every rule that ``config/quality.yaml`` declares on rows, and what the rows are judged by. Does not belong
 here: what becomes of a row (``clean``), verdicts on a session (``checks``), numbers (``quality``). A rule looks at its
 own symbol alone, so that no row is set aside because of another symbol's; of the panel it knows only on which sessions
-there is any bar, and whether the source has ranges at all. The order of rows changes nothing. No rule changes a price:
-matching a jump with a split's ratio calls real crashes splits.
+there is any bar, and whether the source has ranges and adjusted closes at all. The order of rows changes nothing. No
+rule changes a price: matching a jump with a split's ratio calls real crashes splits.
 """
 
 from __future__ import annotations
@@ -111,8 +111,10 @@ def symbol_names(symbols: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def incomplete(rows: Rows) -> np.ndarray:
-    """A price is missing. Open, high and low may be, where no row has them."""
-    missing = np.isnan(rows.close)
+    """A price is missing. Open, high and low may be where no row has them, and so may the adjusted close."""
+    missing, adjusted = np.isnan(rows.close), np.isnan(rows.adj_close)
+    if not adjusted.all():
+        missing |= adjusted
     return missing if rows.closes_alone else missing | np.isnan(rows.open) | np.isnan(rows.high) | np.isnan(rows.low)
 
 
@@ -138,6 +140,21 @@ def long_wick(rows: Rows, max_log: float) -> np.ndarray:
     return (np.minimum(rows.open, rows.close) > ratio * rows.low) | (
         rows.high > ratio * np.maximum(rows.open, rows.close)
     )
+
+
+def stray_open(rows: Rows, step: np.ndarray, max_log: float) -> np.ndarray:
+    """The open lies further than ``max_log`` from the close before and from its own close, on the same side of both.
+
+    Such a bad tick is the day's high or low as well, so that no wick shows it. ``step`` (``adjustment_step``) takes out
+    a split; it is 1 where it is not known.
+    """
+    ratio = np.exp(max_log)
+    found = (rows.open > ratio * rows.close) | (rows.close > ratio * rows.open)
+    if found.any():
+        overnight = rows.open[found] * np.where(np.isnan(step[found]), 1.0, step[found]) / rows.prev_close[found]
+        up = rows.open[found] > rows.close[found]
+        found[found] = np.where(up, overnight > ratio, overnight < 1 / ratio)
+    return found
 
 
 def repetitions(raw: pd.DataFrame, key: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,8 +194,11 @@ def total_return(close: np.ndarray, adj_close: np.ndarray, prev_close: np.ndarra
 
 
 def unit_changed(log_return: np.ndarray, rule: UnitChange) -> np.ndarray:
-    """The return is a step by about ``rule.factor``, up or down."""
-    return np.abs(np.abs(log_return) - np.log(rule.factor)) <= rule.tolerance
+    """The return is a step by about one of ``rule.factors``, up or down."""
+    found, size = np.zeros(len(log_return), dtype=bool), np.abs(log_return)
+    for factor in rule.factors:
+        found |= np.abs(size - np.log(factor)) <= rule.tolerance
+    return found
 
 
 def adjustment_step(rows: Rows) -> np.ndarray:

@@ -49,6 +49,7 @@ def load_history(project: Project, now: datetime) -> Made:
     require_basis(project, with_history=False)
     reply, _ = agreed(project, "price_history", first, last)
     latest = arrived_in(reply).newest
+    require_adjusted(project, reply)
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
     reply = ingest.of_symbols(reply, config.symbols)
     if reply.empty:
@@ -136,6 +137,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
         first, end = np.searchsorted(days, calendar.at(session, -1)), np.searchsorted(days, session, side="right")
         near = reply.iloc[first:end]
         raw = ingest.session_bars(near, session, calendar.dates, project.config.symbols, uri)
+        require_adjusted(project, raw)
         verdicts = checks.require(
             f"prices_raw of {session}",
             remedy,
@@ -168,17 +170,18 @@ def _keep_restated(project: Project, session: str, raw: pd.DataFrame, quality: Q
         except ArtifactError:
             # Making it again is the remedy, so a damaged one must not stand in the way.
             return checks.restated(found, rule.max_change, rule.reason, [], "what was stored before is damaged")
-        found = restated_values(old.frame, conform(raw, PRICES_RAW), old.stored.sha256)
+        version = old.stored.sha256
+        found = restated_values(old.frame, conform(raw, PRICES_RAW), version)
         if len(found):
-            version = old.stored.sha256
-            log = found.iloc[:0]
-            if store.has("restatements", session):
-                log = store.read_table("restatements", session, RESTATEMENTS).frame
             users = made_from(project, session)
             store.keep("prices_raw", session, version)
-            store.write_table(
-                "restatements", session, logged(log, found, version), RESTATEMENTS, {"prices_raw": version}
-            )
+        log = found.iloc[:0]
+        if store.has("restatements", session):
+            log = store.read_table("restatements", session, RESTATEMENTS).frame
+        after = logged(log, found, version)
+        # Nothing differs, and the log is shorter by what a run that broke off had put there: that never came to be.
+        if len(found) or len(after) != len(log):
+            store.write_table("restatements", session, after, RESTATEMENTS, {"prices_raw": version})
     return checks.restated(found, rule.max_change, rule.reason, users, unknown)
 
 
@@ -186,6 +189,15 @@ def made_from(project: Project, session: str) -> list[str]:
     """Stored sessions whose features were made from bars of ``session``: itself, and those that look back so far."""
     last = project.calendar.after(session, LOOKBACK - 1) or str(project.calendar.dates[-1])
     return [s for s in project.store.partitions() if session <= s <= last and project.store.has("features", s)]
+
+
+def require_adjusted(project: Project, reply: pd.DataFrame) -> None:
+    """Raise ``SourceError`` where adjusted closes are declared and none came: each split would be taken for a crash."""
+    if project.config.source.adjustment == "both" and len(reply) and reply["adj_close"].isna().all():
+        raise SourceError(
+            f"{project.source.uri}: source.adjustment is both: expected adjusted closes beside the quoted ones, "
+            f"found none in {len(reply)} rows. Have the source deliver them, or declare raw, splits or full"
+        )
 
 
 def require_basis(project: Project, *, with_history: bool) -> None:
@@ -235,6 +247,7 @@ def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
             f"Correct {project.source.uri}, then run the session again",
             checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.rejected_share.max_share),
             checks.symbols_complete(symbols, past.symbols(session), quality.symbols_complete.max_share),
+            checks.bars_moved(cleaned.bars, past.last(session), quality.bars_moved.max_share),
             *rule_checks(cleaned, quality, len(raw.frame)),
         )
         inputs = clean_inputs(raw.stored.sha256, quality, session, journal)
@@ -306,9 +319,13 @@ class Past:
         found = [self._bars[s] for s in needed if s in self._bars]
         return Before(pd.concat(found) if found else None, self._doubtful.get(needed[-1], frozenset()))
 
+    def last(self, session: str) -> pd.DataFrame | None:
+        """The bars of the session before (``BEFORE_COLUMNS``), or None where it is not in the store."""
+        return self._bars.get(self._project.calendar.at(session, -1))
+
     def symbols(self, session: str) -> list[str] | None:
         """Symbols that had a bar on the session before, or None where that is not in the store."""
-        bars = self._bars.get(self._project.calendar.at(session, -1))
+        bars = self.last(session)
         return None if bars is None else bars["symbol"].tolist()
 
     def add(self, session: str, cleaned: Cleaned) -> None:

@@ -121,6 +121,7 @@ def test_every_check_rides_in_its_assets_step_and_says_what_it_asks(definitions:
         "dates",
         "off_calendar",
         "symbols_complete",
+        "bars_moved",
         "features_computed",
         "scores_in_range",
         "volatility_not_worse_than_baseline",

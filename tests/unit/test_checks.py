@@ -131,6 +131,29 @@ def test_a_new_symbol_is_named_and_passes() -> None:
     assert "new: FB" in result.sentence
 
 
+@pytest.mark.parametrize(
+    ("repeated", "bars", "status", "refuses"),
+    [
+        (4, 4, "fail", True),
+        (3, 4, "fail", True),
+        (2, 4, "pass", False),
+        (0, 4, "pass", False),
+        (2, 2, "fail", True),
+        (1, 1, "insufficient", False),
+        (0, 1, "pass", False),
+    ],
+)
+def test_most_bars_as_the_session_before_are_a_feed_that_hangs(
+    repeated: int, bars: int, status: str, refuses: bool
+) -> None:
+    prices = pd.DataFrame({name: [10.0, 20.0, np.nan, 40.0][:bars] for name in ("open", "high", "low", "close")})
+    before = prices.assign(symbol=["A", "B", "C", "D"][:bars])
+    today = before.assign(close=[*before["close"][:repeated], *(n + 0.5 for n in range(bars - repeated))])
+    result = checks.bars_moved(today, before, 0.5)
+    assert (result.status, result.refuses) == (status, refuses)
+    assert checks.bars_moved(today, None, 0.5).status == "insufficient"
+
+
 @pytest.mark.parametrize("before", [None, []])
 def test_without_a_session_before_nothing_is_said_of_missing_symbols(before: list[str] | None) -> None:
     assert checks.symbols_complete(["AAPL"], before, 0.2).status == "insufficient"

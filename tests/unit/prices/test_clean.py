@@ -176,12 +176,13 @@ def rule_of(rows: list[Row], place: int) -> str | None:
     row = rows[place]
     o, h, low, c, adjusted, volume = (float(str(row[name])) for name in (*PRICES, "adj_close", "volume"))
     same_key = [other for other in rows if (other["date"], other["symbol"]) == (row["date"], row["symbol"])]
+    others_adjusted = any(not math.isnan(float(str(other["adj_close"]))) for other in rows)
     earlier = [str(other) for other in rows[:place]]
     broken = {
         "symbol": row["symbol"] == "",
         "session": row["date"] == "2008-09-14",
         "readable": row["unreadable"] is not None,
-        "complete": any(math.isnan(price) for price in (o, h, low, c)),
+        "complete": any(math.isnan(price) for price in (o, h, low, c)) or (math.isnan(adjusted) and others_adjusted),
         "positive": any(price < 1e-12 for price in (o, h, low, c, adjusted)),
         "range": h < max(o, c) or low > min(o, c) or h < low,
         "volume": volume < 0,

@@ -76,7 +76,44 @@ def test_the_longest_known_wick_stays_and_the_shortest_known_bad_tick_goes(
     )
 
 
+@pytest.mark.parametrize("opened", [1.0, 180.0, 54.0, 10_000.0])
+def test_an_open_that_is_a_bad_tick_with_its_own_high_or_low_is_set_aside(opened: float) -> None:
+    """No wick shows it: the low (or the high) is the bad open itself. The limit of 0.6 is at 54.9 and 182."""
+    rule = "wick" if abs(math.log(opened / 100)) > 0.6 else None
+    assert aside(cleaned(bars([100.0, 100.0, 100.5], open=[100.0, opened, 100.0]))) == ({1: rule} if rule else {})
+
+
+@pytest.mark.parametrize(
+    ("close", "opened"),
+    [
+        pytest.param([100.0, 48.0], [100.0, 47.0], id="a crash overnight, and no way back"),
+        pytest.param([100.0, 54.0], [100.0, 101.0], id="a crash during the day"),
+        pytest.param([100.0, 60.0], [100.0, 115.0], id="up overnight and down by day, far from one of the two"),
+    ],
+)
+def test_an_open_far_from_one_side_alone_is_a_market(close: list[float], opened: list[float]) -> None:
+    assert aside(cleaned(bars(close, open=opened))) == {}
+
+
+def test_an_open_on_the_day_of_a_split_is_judged_by_the_close_before_the_split() -> None:
+    """Two for one: an open of 49 after 100 is none; one of 100 is as bad as it was twice the price before."""
+    adjusted = [50.0, 49.5]
+    assert aside(cleaned(bars([100.0, 49.5], open=[100.0, 49.0], adj_close=adjusted))) == {}
+    assert aside(cleaned(bars([100.0, 49.5], open=[100.0, 100.0], adj_close=adjusted))) == {1: "wick"}
+
+
+def test_a_bar_without_the_adjusted_close_that_others_have_is_set_aside() -> None:
+    """Its return would be taken from the plain close, and a split for a crash."""
+    table = pd.concat([bars([100.0, 50.5], adj_close=NAN), bars([10.0, 10.1], symbol="B")], ignore_index=True)
+    assert aside(cleaned(table)) == {0: "complete", 1: "complete"}
+
+
 # --- beside the session before
+
+
+@pytest.mark.parametrize("factor", [100, 1000])
+def test_a_change_of_unit_by_a_hundred_or_a_thousand_is_set_aside(factor: int) -> None:
+    assert aside(cleaned(bars([2.0, 2.02, 2.01 * factor, 2.04]))) == {2: "unit_change"}
 
 
 def test_a_price_that_is_in_pence_for_one_session_is_set_aside_and_the_step_back_is_none_of_its_own() -> None:

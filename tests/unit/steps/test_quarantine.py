@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
 from countersign.cli import main
-from countersign.errors import ConfigError, QualityError
+from countersign.errors import ConfigError, QualityError, SourceError
 from countersign.monitoring.latency import no_runs
 from countersign.prices.sources import PriceSource
 from countersign.project import Project, open_project
@@ -23,10 +24,11 @@ from countersign.quality import load_quality
 from countersign.steps.gate import verify_project
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
-from countersign.steps.prices import clean_sessions, ingest_sessions
+from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.quarantine import quarantined, release
 from countersign.steps.reports import report_sessions, session_is_done
 from countersign.steps.scoring import feature_sessions, score_sessions
+from countersign.storage.artifacts import ArtifactStore, Stored
 from countersign.tables import FEATURE_TABLE, PRICES_RAW, PRICES_REJECTED, RESTATEMENTS, SCORES
 
 FIRST, SECOND, THIRD, FOURTH, FIFTH = "2008-09-02", "2008-09-03", "2008-09-04", "2008-09-05", "2008-09-08"
@@ -244,7 +246,7 @@ def test_what_a_source_restates_is_kept_as_it_was_and_told_of_number_by_number(p
     assert log["new"].item() == pytest.approx(float(old[CLOSE]) * 1.01)
 
     whole(project, [FIRST, SECOND], now)
-    assert "Restated by the source: 1 numbers of IBM, closes by up to 1.0%" in report(project, FIRST)
+    assert "Restated by the source: 1 values of IBM, closes by up to 1.0%" in report(project, FIRST)
     before = artifacts(home)
     (made,) = ingest_sessions(project, [FIRST], now)
     assert artifacts(home) == before, "the same again is no restatement"
@@ -279,6 +281,59 @@ def test_a_bar_that_comes_late_is_a_restatement_and_a_damaged_version_is_none(pr
     (made,) = ingest_sessions(project, [FIRST], now)
     (check,) = (check for check in made.checks if check.name == "restated")
     assert (check.status, check.sentence) == ("insufficient", "what was stored before is damaged")
+
+
+def test_cells_that_are_no_numbers_are_restated_too_and_the_order_of_rows_that_contradict_is_not(
+    project: Project, now: datetime
+) -> None:
+    shipped = source_rows(project.home)
+
+    def ingested() -> str:
+        (made,) = ingest_sessions(project, [FIRST], now)
+        (check,) = (check for check in made.checks if check.name == "restated")
+        return check.sentence
+
+    twice = [row for row in shipped if row[:2] == [FIRST, "IBM"]] + [
+        times(CLOSE, 1.001)(row) for row in shipped if row[:2] == [FIRST, "IBM"]
+    ]
+    deliver(project.home, [*shipped, twice[1]])
+    ingested()
+    before = artifacts(project.home)
+    deliver(project.home, [shipped[0], *reversed(twice), *(row for row in shipped[1:] if row[:2] != [FIRST, "IBM"])])
+    assert "restated" not in ingested()
+    assert artifacts(project.home) == before
+
+    for cell in ("pending", "n/k"):
+        say(project.home, FIRST, "MSFT", lambda row, cell=cell: [*row[:7], cell])  # type: ignore[misc]
+        version = project.store.digest("prices_raw", FIRST)
+        assert "values of 1 symbols, no close among them" in ingested()
+        kept = project.home / "artifacts" / "sessions" / FIRST / f"prices_raw.{version[:12]}.json"
+        assert kept.is_file()
+    log = project.store.read_table("restatements", FIRST, RESTATEMENTS).frame
+    assert log["field"].tolist() == ["volume", "unreadable", "unreadable"]
+
+
+def test_a_restatement_that_broke_off_and_was_taken_back_never_was(
+    project: Project, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = source_rows(project.home)
+    list(ingest_sessions(project, [FIRST], now))
+    say(project.home, FIRST, "IBM", times(CLOSE, 1.01))
+    write = ArtifactStore.write_table
+
+    def broken_off(store: ArtifactStore, name: str, *rest: Any, **more: Any) -> Stored:
+        if name == "prices_raw":
+            raise OSError("no space left on device")
+        return write(store, name, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ArtifactStore, "write_table", broken_off)
+        with pytest.raises(OSError, match="no space"):
+            list(ingest_sessions(project, [FIRST], now))
+    assert len(project.store.read_table("restatements", FIRST, RESTATEMENTS).frame) == 1
+    deliver(project.home, shipped)
+    list(ingest_sessions(project, [FIRST], now))
+    assert project.store.read_table("restatements", FIRST, RESTATEMENTS).frame.empty
 
 
 # --- what arrives together
@@ -327,6 +382,38 @@ def test_a_reply_with_wrong_dates_is_refused_and_changes_no_file(
     with pytest.raises(QualityError, match=said):
         list(ingest_sessions(replace(project, source=Reply(project.source, change)), [FIFTH], now))
     assert artifacts(project.home) == before
+
+
+def test_adjusted_closes_that_were_declared_and_did_not_come_refuse_the_session_and_the_history(
+    project: Project, now: datetime
+) -> None:
+    """Without them each split would be a crash, with every check green."""
+    before = artifacts(project.home)
+    adjusted = source_rows(project.home)[0].index("adj_close")
+    deliver(
+        project.home,
+        [
+            [*row[:adjusted], "" if row[0] != "date" else "adj_close", *row[adjusted + 1 :]]
+            for row in source_rows(project.home)
+        ],
+    )
+    for run in (lambda: list(ingest_sessions(project, [FIRST, SECOND], now)), lambda: load_history(project, now)):
+        with pytest.raises(SourceError, match=r"source\.adjustment is both.*declare raw, splits or full"):
+            run()
+    assert artifacts(project.home) == before
+
+
+def test_a_panel_that_repeats_the_session_before_is_refused(project: Project, now: datetime) -> None:
+    whole(project, [FIRST], now)
+    before = artifacts(project.home)
+    shipped = source_rows(project.home)
+    yesterday = {row[1]: row for row in shipped if row[0] == FIRST}
+    deliver(project.home, [[SECOND, *yesterday[row[1]][1:]] if row[0] == SECOND else row for row in shipped])
+    list(ingest_sessions(project, [SECOND], now))
+    with pytest.raises(QualityError, match=r"4 of 4 bars are those of the session before \(100%; limit 50%\)"):
+        list(clean_sessions(project, [SECOND]))
+    assert {name: data for name, data in artifacts(project.home).items() if SECOND not in name} == before
+    assert not project.store.has("prices_clean", SECOND)
 
 
 def test_a_source_with_closes_alone_is_scored_and_says_what_that_costs(project: Project, now: datetime) -> None:
