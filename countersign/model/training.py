@@ -7,7 +7,7 @@ belong here: scoring (``scoring``), walk-forward evaluation (``evaluation``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from countersign.prices.panel import Panel
 
 if TYPE_CHECKING:
     from countersign.config import ModelConfig
+
+
+MIN_ROWS: Final = 20 * len(FEATURES)
+"""Rows without which no model is fitted: twenty for each coefficient."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,9 @@ def fit(rows: TrainingRows, config: ModelConfig) -> FittedModel:
 
     rows = rows.take(rows.learnable)
     classes = np.unique(rows.bad_week)
-    if len(rows) < 20 * len(FEATURES) or len(classes) < 2:
+    if len(rows) < MIN_ROWS or len(classes) < 2:
         raise ModelError(
-            f"expected at least {20 * len(FEATURES)} rows with {MIN_HISTORY} sessions of history and both outcomes to "
+            f"expected at least {MIN_ROWS} rows with {MIN_HISTORY} sessions of history and both outcomes to "
             f"train on; found {len(rows)} rows and {len(classes)} outcome(s). Load a longer history (history.start)"
         )
     mean = rows.features.mean(axis=1)

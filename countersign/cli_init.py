@@ -1,0 +1,100 @@
+"""The command that begins a project folder for a user's own prices.
+
+Belongs here: arguments, words, starting the first run. Does not belong here: anything that a test could want without a
+shell.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from countersign.cli_terminal import Terminal, as_text
+
+if TYPE_CHECKING:
+    from countersign.steps.init import Started
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--prices", required=True, metavar="PATH", help="A file of daily bars, a folder or glob of them, or a URL."
+)
+@click.option(
+    "--calendar", metavar="CODE", help="Of exchange_calendars: XNYS, XLON, 24/7 … Default: the one that fits."
+)
+@click.option(
+    "--adjustment",
+    type=click.Choice(["raw", "splits", "full", "both"]),
+    help="What has been done to the prices: nothing, splits, dividends too, or an adjusted close is beside them.",
+)
+@click.option("--run/--no-run", default=True, help="Load the history, train, run the first session. Default: run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the guesses as JSON, and run nothing.")
+@click.pass_obj
+def init(
+    terminal: Terminal,
+    folder: Path,
+    prices: str,
+    calendar: str | None,
+    adjustment: str | None,
+    run: bool,
+    as_json: bool,
+) -> None:
+    """Begin a project FOLDER for your own prices: guess its settings from them, write these, run the first session.
+
+    Each guess stands in FOLDER/config/pipeline.yaml, for you to correct.
+
+    Example: countersign init my-panel --prices ~/bars.csv
+    """
+    from dataclasses import asdict
+
+    from countersign.steps.init import init_project
+
+    found = init_project(folder, prices, terminal.clock(), calendar, adjustment)
+    if as_json:
+        click.echo(as_text(asdict(found)))
+        return
+    click.echo(_words(found, folder))
+    first = next(guess.value for guess in found.guesses if guess.setting == "first_session")
+    code = _run(folder.resolve(), first, terminal.environment) if run else 0
+    home = folder.resolve()
+    click.echo(f"\nFrom here on: export COUNTERSIGN_HOME={home} DAGSTER_HOME={home}/.dagster")
+    click.echo("Then: make run for all sessions, make ui, countersign status")
+    raise SystemExit(code)
+
+
+def _words(found: Started, folder: Path) -> str:
+    lines = [
+        f"{found.bars:,} bars, {found.first} … {found.last}, with {', '.join(found.columns)}"
+        + (f"; without {', '.join(found.lacking)}" if found.lacking else "")
+        + (f"; not read: {', '.join(found.further)}" if found.further else ""),
+        "",
+    ]
+    width = max(len(guess.setting) for guess in found.guesses)
+    for guess in found.guesses:
+        lines += [f"  {guess.setting:<{width}}  {guess.value or '(left out)'}", f"  {'':<{width}}    {guess.why}"]
+    lines += [
+        "",
+        f"Written to {folder / 'config'}: pipeline.yaml with these guesses, look through it; quality.yaml and",
+        "thresholds.yaml as shipped, with numbers that were found on other prices than yours.",
+    ]
+    return "\n".join(lines)
+
+
+def _run(home: Path, session: str, environment: Mapping[str, str]) -> int:
+    """The first session, in a process of its own: Dagster is no part of this one. Its exit code."""
+    checkout, dagster_home = Path(__file__).parents[1], home / ".dagster"
+    dagster_home.mkdir(exist_ok=True)
+    shutil.copyfile(home / "config" / "dagster.yaml", dagster_home / "dagster.yaml")
+    return subprocess.run(
+        [sys.executable, "-m", "sensors.launch", "--session", session],
+        cwd=checkout,
+        env={**environment, "COUNTERSIGN_HOME": str(home), "DAGSTER_HOME": str(dagster_home)},
+        check=False,
+    ).returncode

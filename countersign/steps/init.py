@@ -1,0 +1,179 @@
+"""Steps of a new project folder: settings guessed from a user's own prices, and written.
+
+Belongs here: reading a sample, writing ``config/``. Does not belong here: the guesses (``countersign.guesses``).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import warnings
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from countersign.contract import Contract, SchemaMapping, contract_text, load_contract, schema_hash
+from countersign.errors import ConfigError
+from countersign.guesses import (
+    Fit,
+    Guess,
+    adjustment_guess,
+    calendar_guess,
+    compared_calendars,
+    fit_well,
+    in_yaml,
+    span_guesses,
+    symbols_guess,
+)
+from countersign.prices.schema import arrived_in
+from countersign.prices.sources.files import FileSource
+from countersign.project import open_project
+from countersign.sessions import SessionCalendar, load_calendar
+from countersign.storage.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHIPPED: Final = Path(__file__).parents[2] / "config"
+"""The settings of the checkout, whose comments a new folder's have, too."""
+_COPIED: Final = ("quality.yaml", "thresholds.yaml", "dagster.yaml")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A new project folder: what was found, and the settings that were guessed from it, in the order of the file."""
+
+    bars: int
+    first: str
+    last: str
+    columns: tuple[str, ...]
+    lacking: tuple[str, ...]
+    further: tuple[str, ...]
+    guesses: tuple[Guess, ...]
+
+
+def init_project(
+    home: Path, prices: str, now: datetime, calendar: str | None = None, adjustment: str | None = None
+) -> Started:
+    """Write ``config/`` of the folder ``home`` for the files at ``prices``, which are read by their own layout.
+
+    ``calendar`` and ``adjustment`` are taken where they are given, and guessed where they are not. Nothing is written
+    but the whole: raises ``ConfigError`` where there are settings already or none can be guessed, and ``SourceError``
+    for files that are no bars.
+    """
+    if (home / "config").exists():
+        raise ConfigError(f"expected a new folder, found settings in {home / 'config'}. Name another, or edit these")
+    path = prices if "://" in prices else str(Path(prices).resolve())
+    bars = _bars(path, home, "UTC")
+    if calendar:
+        on_calendar = Guess("calendar", calendar, "as you said")
+    else:
+        fits = _fits(bars)
+        if not fit_well(fits, len(_days(bars))):
+            # A midnight east of Greenwich is still the day before there.
+            bars = _bars(path, home, "Pacific/Auckland")
+            fits = _fits(bars)
+        on_calendar = calendar_guess(fits, len(_days(bars)))
+    exchange = _calendar(on_calendar.value, bars["date"].min(), now)
+    # Moments are dated where the exchange is, which is known by now alone.
+    bars = _bars(path, home, exchange.timezone)
+    arrived = arrived_in(bars)
+    days = np.intersect1d(_days(bars), exchange.dates)
+    symbols = symbols_guess(bars)
+    given = Guess("source.adjustment", adjustment, "as you said") if adjustment else None
+    local = Path(path)
+    shown = str(local.relative_to(home.resolve())) if local.is_relative_to(home.resolve()) else path
+    guesses = (
+        Guess("source.path", in_yaml(shown), "as you said"),
+        given or adjustment_guess(bars, arrived),
+        on_calendar,
+        symbols,
+        *span_guesses(exchange.dates, days, bars["symbol"].nunique()),
+    )
+    contract = _contract(arrived.columns, arrived.further)
+    _write(home, guesses, contract, now.date())
+    return Started(
+        len(bars),
+        bars["date"].min(),
+        bars["date"].max(),
+        tuple(contract.columns),
+        tuple(name for name in load_contract(SHIPPED.parent).columns if name not in contract.columns),
+        tuple(sorted(arrived.further)),
+        guesses,
+    )
+
+
+def _days(bars: pd.DataFrame) -> np.ndarray:
+    return np.unique(bars["date"].to_numpy(dtype="datetime64[D]"))
+
+
+def _bars(path: str, home: Path, zone: str) -> pd.DataFrame:
+    return FileSource(path, home, zone=zone).read("0001-01-01", "9999-12-31")
+
+
+def _fits(bars: pd.DataFrame) -> list[Fit]:
+    with warnings.catch_warnings():
+        # As in sessions: exchange_calendars 4.13.2 uses what pandas 4 will drop.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import exchange_calendars
+
+        def sessions_of(code: str, first: str, last: str) -> np.ndarray | None:
+            try:
+                found = exchange_calendars.get_calendar(code, start=first, end=last).sessions
+            except (ValueError, NotImplementedError, exchange_calendars.errors.CalendarError):
+                return None
+            return found.to_numpy().astype("datetime64[D]")
+
+        codes = exchange_calendars.get_calendar_names(include_aliases=False)
+        return compared_calendars(_days(bars), codes, sessions_of)
+
+
+def _calendar(code: str, first: str, now: datetime) -> SessionCalendar:
+    with tempfile.TemporaryDirectory() as cache:
+        return load_calendar(code, f"{int(first[:4]) - 1}-01-01", f"{now.year + 1}-12-31", Path(cache))
+
+
+def _contract(columns: frozenset[str], further: frozenset[str]) -> Contract:
+    shipped = load_contract(SHIPPED.parent)
+    terms = {name: one for name, one in shipped.columns.items() if name in columns}
+    hashed = schema_hash(column for column in shipped.schema_columns if column.name in terms)
+    return Contract(sha256=hashed, columns=terms, mapping=SchemaMapping(drop=tuple(sorted(further))))
+
+
+def _write(home: Path, guesses: tuple[Guess, ...], contract: Contract, today: date) -> None:
+    """``config/`` as a whole, once a project opens with it."""
+    home.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=home, prefix=".init-"))
+    try:
+        config = made / "config"
+        config.mkdir()
+        for name in _COPIED:
+            shutil.copyfile(SHIPPED / name, config / name)
+        text = (SHIPPED / "contracts" / "prices.yaml").read_text(encoding="utf-8")
+        write_atomically(config / "contracts" / "prices.yaml", contract_text(contract, text).encode())
+        write_atomically(config / "pipeline.yaml", settings_text(guesses).encode())
+        open_project(made, today)
+        config.rename(home / "config")
+    finally:
+        shutil.rmtree(made)
+
+
+def settings_text(guesses: tuple[Guess, ...]) -> str:
+    """The shipped ``pipeline.yaml`` with the values of ``guesses``; a line whose value is empty is commented out."""
+    text = (SHIPPED / "pipeline.yaml").read_text(encoding="utf-8")
+    for guess in guesses:
+        section, _, name = guess.setting.rpartition(".")
+        start = text.index(f"\n{section}:\n") if section else 0
+        line = re.compile(rf"^({'  ' if section else ''}){name}:( *)([^#\n]*?)( *)(#[^\n]*)?$", re.MULTILINE)
+        found = line.search(text, start)
+        if found is None:
+            raise ConfigError(f"expected the setting {guess.setting} in {SHIPPED / 'pipeline.yaml'}, found none")
+        value = f"{found[1]}{name}: {guess.value}" if guess.value else f"{found[1]}# {name}: []"
+        if found[5]:
+            value = f"{value.ljust(found.start(5) - found.start() - 1)} {found[5]}"
+        text = text[: found.start()] + value + text[found.end() :]
+    return text

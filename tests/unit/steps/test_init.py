@@ -1,0 +1,219 @@
+"""A project folder begun from a user's own prices: what is guessed, what is written, and what refuses it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from countersign.cli import main
+from countersign.config import load_config
+from countersign.contract import load_contract
+from countersign.errors import ConfigError, SourceError
+from countersign.guesses import adjustment_guess, span_guesses
+from countersign.prices.sources.shapes import Arrived
+from countersign.sessions import load_calendar
+from countersign.steps.init import Started, init_project
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def panel(code: str, symbols: list[str], tmp_path: Path, first: str = "2009-01-02", last: str = "2013-03-01") -> Any:
+    """A random walk on the sessions of the exchange ``code``, high and low half a percent away."""
+    days = load_calendar(code, "2008-01-02", "2013-12-31", tmp_path / "calendars").between(first, last)
+    random = np.random.default_rng(7)
+    close = 100 * np.exp(np.cumsum(random.normal(0, 0.015, (len(days), len(symbols))), axis=0))
+    opened = np.vstack([close[:1], close[:-1]])
+    values = {"open": opened, "high": np.maximum(opened, close) * 1.005, "low": np.minimum(opened, close) * 0.995}
+    index = pd.MultiIndex.from_product([days, symbols], names=["date", "symbol"])
+    columns = {name: value.ravel() for name, value in (values | {"close": close}).items()}
+    return pd.DataFrame(columns, index=index).round(4).assign(volume=1000).reset_index()
+
+
+def begun(tmp_path: Path, prices: Path, **given: str) -> tuple[dict[str, str], Started]:
+    found = init_project(tmp_path / "project", str(prices), NOW, **given)
+    return {guess.setting: guess.value for guess in found.guesses}, found
+
+
+def test_a_bulk_file_of_stooq_from_london_becomes_a_project_on_londons_sessions(tmp_path: Path) -> None:
+    bars = panel("XLON", ["VOD.UK", "BP.UK"], tmp_path)
+    stooq = pd.DataFrame(
+        {
+            "<TICKER>": bars["symbol"],
+            "<PER>": "D",
+            "<DATE>": bars["date"].str.replace("-", ""),
+            "<TIME>": "000000",
+            **{f"<{name.upper()}>": bars[name] for name in ("open", "high", "low", "close")},
+            "<VOL>": bars["volume"],
+            "<OPENINT>": 0,
+        }
+    )
+    prices = tmp_path / "uk.txt"
+    stooq.to_csv(prices, index=False)
+    guessed, found = begun(tmp_path, prices)
+    days = sorted(bars["date"].unique())
+    assert guessed == {
+        "source.path": str(prices),
+        "source.adjustment": "splits",
+        "calendar": "XLON",
+        "symbols": "[BP.UK, VOD.UK]",
+        "history.start": "2009-01-02",
+        "first_session": days[-21],
+        "last_session": "2013-03-01",
+        "model.min_training_sessions": "756",
+    }
+    assert (found.lacking, found.further) == (("adj_close",), ())
+    home = tmp_path / "project"
+    config = load_config(home)
+    assert (config.calendar, config.symbols, config.source.adjustment) == ("XLON", ["BP.UK", "VOD.UK"], "splits")
+    assert (config.first_session.isoformat(), config.model.min_training_sessions) == (days[-21], 756)
+    assert list(load_contract(home).columns) == ["date", "symbol", "open", "high", "low", "close", "volume"]
+    text = (home / "config" / "pipeline.yaml").read_text(encoding="utf-8")
+    assert f"first_session: {days[-21]}     # first daily session" in text, "comments of the shipped file stay"
+    assert sorted(p.name for p in home.iterdir()) == ["config"]
+
+
+@pytest.mark.parametrize(
+    ("code", "write"),
+    [
+        pytest.param("24/7", lambda b: pd.to_datetime(b["date"]).astype("datetime64[ms]").astype("int64"), id="epochs"),
+        pytest.param("XTKS", lambda b: b["date"] + "T00:00:00+09:00", id="midnights in Tokyo: the day before in UTC"),
+        pytest.param("XASX", lambda b: b["date"] + "T00:00:00+11:00", id="midnights in Sydney"),
+        pytest.param("XNYS", lambda b: b["date"] + "T16:00:00-05:00", id="the close in New York"),
+    ],
+)
+def test_the_calendar_is_the_one_whose_sessions_have_the_bars_whatever_the_dates_look_like(
+    code: str, write: Any, tmp_path: Path
+) -> None:
+    bars = panel(code, ["A", "B"], tmp_path, "2011-01-03")
+    prices = tmp_path / "bars.ndjson"
+    bars.assign(date=write(bars)).to_json(prices, orient="records", lines=True)
+    guessed, found = begun(tmp_path, prices)
+    assert (guessed["calendar"], found.first, found.last) == (code, bars["date"].min(), bars["date"].max())
+
+
+def test_what_is_given_is_not_guessed(tmp_path: Path) -> None:
+    prices = tmp_path / "bars.csv"
+    panel("XNYS", ["A"], tmp_path).to_csv(prices, index=False)
+    guessed, _ = begun(tmp_path, prices, calendar="24/5", adjustment="full")
+    assert (guessed["calendar"], guessed["source.adjustment"]) == ("24/5", "full")
+
+
+def test_many_symbols_are_not_named_and_names_that_yaml_would_misread_are_quoted(tmp_path: Path) -> None:
+    prices = tmp_path / "my bars #1.csv"
+    panel("XNYS", [f"S{n}" for n in range(21)], tmp_path, "2011-01-03").to_csv(prices, index=False)
+    guessed, _ = begun(tmp_path, prices)
+    config = load_config(tmp_path / "project")
+    assert (guessed["symbols"], config.symbols) == ("", None)
+    assert config.source.model_dump()["path"] == str(prices)
+
+
+def test_prices_within_the_folder_are_named_from_it_and_columns_that_nothing_reads_are_known(tmp_path: Path) -> None:
+    home = tmp_path / "project"
+    home.mkdir()
+    prices = home / "bars.csv"
+    panel("XNYS", ["A"], tmp_path).assign(exchange="N").to_csv(prices, index=False)
+    _, found = begun(tmp_path, prices)
+    config = load_config(home)
+    assert config.source.model_dump()["path"] == "bars.csv"
+    assert found.further == ("exchange",)
+    assert load_contract(home).mapping.drop == ("exchange",)
+
+
+def test_a_daily_session_without_any_bar_is_named_as_missing(tmp_path: Path) -> None:
+    bars = panel("XNYS", ["A", "B"], tmp_path)
+    days = sorted(bars["date"].unique())
+    prices = tmp_path / "bars.csv"
+    bars[bars["date"] != days[-5]].to_csv(prices, index=False)
+    guessed, _ = begun(tmp_path, prices)
+    assert guessed["missing_sessions"] == f"[{days[-5]}]"
+    assert [str(day) for day in load_config(tmp_path / "project").missing_sessions] == [days[-5]]
+
+
+@pytest.mark.parametrize(
+    ("opened", "arrived", "basis"),
+    [
+        ([100.0, 100.5, 50.2], (), "raw"),
+        ([100.0, 100.5, 53.0], (), "splits"),
+        ([100.0, 100.5, 50.2], ("adj_close",), "both"),
+    ],
+)
+def test_an_open_that_jumps_as_in_a_split_says_that_prices_are_as_quoted(
+    opened: list[float], arrived: tuple[str, ...], basis: str
+) -> None:
+    bars = pd.DataFrame({"symbol": "A", "date": ["1", "2", "3"], "open": opened, "close": [100.0, 100.0, 50.0]})
+    assert adjustment_guess(bars, Arrived(frozenset(arrived))).value == basis
+
+
+@pytest.mark.parametrize("sessions", [3000, 1100, 400, 260])
+def test_a_short_history_leaves_sessions_to_measure_the_model_on(sessions: int) -> None:
+    days = np.arange("2000-01-01", "2012-01-01", dtype="datetime64[D]")[:sessions]
+    guessed = {guess.setting: guess.value for guess in span_guesses(days, days, 3)}
+    history = int((days < np.datetime64(guessed["first_session"])).sum())
+    training = int(guessed["model.min_training_sessions"])
+    assert 126 <= training <= 756
+    assert history - training >= 63, "a quarter of walk-forward at the least"
+
+
+# --- what refuses it, and leaves nothing
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_folder_that_has_settings_is_left_as_it_is(tmp_path: Path) -> None:
+    prices = tmp_path / "bars.csv"
+    panel("XNYS", ["A"], tmp_path).to_csv(prices, index=False)
+    begun(tmp_path, prices)
+    before = files(tmp_path / "project")
+    with pytest.raises(ConfigError, match=r"expected a new folder, found settings in .*config"):
+        begun(tmp_path, prices)
+    assert files(tmp_path / "project") == before
+
+
+@pytest.mark.parametrize(
+    ("kept", "error", "said"),
+    [
+        pytest.param(
+            lambda b: b.tail(150), ConfigError, r"expected more than \d+ sessions with bars.*found 150", id="short"
+        ),
+        pytest.param(lambda b: b.iloc[::9], ConfigError, "none that fits", id="every ninth day"),
+        pytest.param(lambda b: b.drop(columns="close"), SourceError, "close", id="no close"),
+        pytest.param(lambda b: b.head(0), SourceError, "no rows", id="no rows"),
+    ],
+)
+def test_prices_that_no_project_can_be_made_of_leave_no_settings(
+    kept: Any, error: type[Exception], said: str, tmp_path: Path
+) -> None:
+    prices = tmp_path / "bars.csv"
+    kept(panel("XNYS", ["A"], tmp_path)).to_csv(prices, index=False)
+    with pytest.raises(error, match=said):
+        begun(tmp_path, prices)
+    assert not (tmp_path / "project" / "config").exists()
+    assert not files(tmp_path / "project")
+
+
+def countersign(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_the_command_shows_each_guess_with_its_reason_and_fails_in_one_line(tmp_path: Path) -> None:
+    prices = tmp_path / "bars.csv"
+    panel("XNYS", ["A", "B"], tmp_path).to_csv(prices, index=False)
+    home = tmp_path / "project"
+    result = countersign("init", str(home), "--prices", str(prices), "--no-run")
+    assert result.exit_code == 0
+    assert "2,094 bars, 2009-01-02 … 2013-03-01" in result.stdout
+    assert "0 days with bars are no session of it, 0 sessions have none" in result.stdout
+    assert f"export COUNTERSIGN_HOME={home} DAGSTER_HOME={home}/.dagster" in result.stdout
+    again = countersign("init", str(home), "--prices", str(prices), "--no-run")
+    assert (again.exit_code, again.stdout, len(again.stderr.splitlines())) == (2, "", 1)
+    other = countersign("init", str(tmp_path / "other"), "--prices", str(prices), "--json")
+    assert json.loads(other.stdout)["guesses"][2]["value"] == "XNYS"
