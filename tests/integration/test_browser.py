@@ -1,4 +1,4 @@
-"""A person at Dagster's pages, in a real browser: from the request that waits to the deployment."""
+"""A person at Dagster's pages, in a real browser: a session, and from the request that waits to the deployment."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ import pytest
 from click.testing import CliRunner
 from playwright.sync_api import Page, expect, sync_playwright
 
+from assets.prices import prices_clean
+from assets.reports import report
+from assets.scoring import scores
 from countersign.cli import main
 from countersign.steps.gate import read_evidence, verify_project
 from countersign.steps.retrain import ask_as_person
@@ -64,6 +68,14 @@ def url(desk: Desk, instance: dg.DagsterInstance, root: Path, unused_port: int) 
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/server_info", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -164,3 +176,36 @@ def test_a_person_finds_the_request_reads_the_evidence_pastes_the_decision_and_s
     assert len(deployed) == 2, "the first model's, and this one"
     assert desk.scoring() == request.candidate
     assert verify_project(project)[1:] == ([], [])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)")
+def test_a_person_materializes_a_session_and_sees_its_checks_pass_and_its_report(
+    desk: Desk, instance: dg.DagsterInstance, url: str, tmp_path: Path
+) -> None:
+    session = "2008-09-02"
+    wait_for("page of Dagster", lambda: answers(url), 60)
+    with browser_page(tmp_path) as page:
+        page.goto(f"{url}/locations/countersign/jobs/daily_job")
+        page.get_by_role("button", name=re.compile("Materialize all")).click()
+        # The desk's model and history were not made by this instance.
+        page.get_by_role("button", name="Confirm").click()
+        dialog = page.get_by_role("dialog")
+        chosen = dialog.get_by_placeholder(re.compile("^ex: "))
+        chosen.fill(session)
+        chosen.press("Enter")
+        dialog.get_by_role("button", name="Launch 1 run").click()
+        done = dg.RunsFilter(job_name="daily_job", statuses=[dg.DagsterRunStatus.SUCCESS])
+        wait_for("run of daily_job", lambda: instance.get_runs_count(done) == 1, 90)
+
+        for asset in (prices_clean, scores, report):
+            page.goto(f"{url}/assets/{asset.key.to_user_string()}?view=checks")
+            expect(page.get_by_text("Succeeded", exact=True)).to_have_count(len(list(asset.check_specs)))
+
+        # The report, as the asset's metadata shows it: the key figure, and the text.
+        page.goto(f"{url}/assets/report?view=partitions&partition={session}")
+        page.get_by_text("[Show Markdown]").click()
+        shown = page.get_by_role("dialog")
+        expect(shown).to_contain_text(f"COUNTERSIGN   session {session}")
+        assert shown.locator("img").evaluate("image => image.complete && image.naturalWidth > 0")
+    text, _ = desk.project.store.read_text("report", session)
+    assert "NEEDS A PERSON" in text
