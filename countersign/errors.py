@@ -22,6 +22,10 @@ class SourceError(CountersignError):
     """The source's reply cannot be used: missing, empty, or not bars."""
 
 
+class EmptyReplyError(SourceError):
+    """The source answered, and has nothing: not that a symbol was delisted, nor that anything is wrong."""
+
+
 class SchemaError(SourceError):
     """The source's columns are not those that bars are read from; ``header`` has their names, as they arrived."""
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from countersign.errors import SourceError
+from countersign.errors import EmptyReplyError, SourceError
 from countersign.prices.sources.cells import as_text
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ _MAX_DIRECTORY: Final = 4 << 20
 _PARQUET: Final = b"PAR1"
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_LINE: Final = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
 _LIMITED: Final = re.compile(r"(?i)limit|frequency|\brate\b|quota|per (day|minute|second)|too many|exceeded")
 _LOCKED: Final = re.compile(r"(?i)key|token|author|entitle|premium|plan\b|subscri|permission|forbidden")
 _KEYS: Final = re.compile(
@@ -203,7 +204,7 @@ def read(file: Any, uri: str, budget: Budget) -> Grid | Any:
     head = head.removeprefix(b"\xef\xbb\xbf")
     start = head[:65_536].lstrip()
     if not start:
-        raise SourceError(
+        raise EmptyReplyError(
             f"{uri}: expected a header line, found an empty file or line. Deliver it again, then run again: that "
             "nothing came does not say that a symbol was delisted"
         )
@@ -230,15 +231,19 @@ def _read_fully(file: Any, size: int) -> bytes:
 
 def _csv(head: bytes, file: Any, uri: str, budget: Budget) -> Grid:
     lines: list[list[str]] = []
-    used = 0
+    used, mark = 0, ","
     levels = False
     while len(lines) < (3 if levels else 1):
-        end = head.find(b"\n", used) + 1 or len(head)
-        if end == len(head) >= MAX_HEADER - 3 and not head.endswith(b"\n"):
+        line = _LINE.match(head, used)
+        end = line.end() if line else len(head)
+        if end == len(head) >= MAX_HEADER - 3 and not head.endswith((b"\n", b"\r")):
             raise SourceError(
                 f"{uri}: expected header lines of at most {MAX_HEADER >> 20} MB, found more. Correct the file"
             )
-        lines.append(next(csv.reader([head[used:end].decode("utf-8")]), []))
+        text = head[used:end].decode("utf-8")
+        if not lines:
+            mark = next((mark for mark in ",;\t|" if mark in text), ",")
+        lines.append(next(csv.reader([text], delimiter=mark), []))
         used = end
         if len(lines) == 1:
             levels = _has_levels(lines[0], head[used : used + 16])
@@ -263,6 +268,7 @@ def _csv(head: bytes, file: Any, uri: str, budget: Budget) -> Grid:
                 column_types=dict.fromkeys(names, pa.string()),
                 strings_can_be_null=False,
             ),
+            parse_options=pacsv.ParseOptions(delimiter=mark),
         )
         for batch in reader:
             yield dict(zip(places, batch.columns, strict=True))
@@ -296,7 +302,7 @@ def _refuse_words(head: bytes, header: Sequence[str], uri: str) -> None:
     if re.match(r"(?i)exceeded the daily hits limit", text):
         raise SourceError(f"{uri}: expected prices, found 'Exceeded the daily hits limit'. Wait a day, then run again")
     if re.match(r"(?i)no data\b", text):
-        raise SourceError(
+        raise EmptyReplyError(
             f"{uri}: expected prices, found 'No data'. Check symbol and dates, then run again: that nothing came does "
             "not say that a symbol was delisted"
         )
@@ -463,7 +469,7 @@ def _cell(value: Any) -> str:
 def refuse_error(document: Any, has_rows: bool, uri: str) -> None:
     """Refuse a JSON object that says an error, or says nothing, where prices were expected."""
     if not document:
-        raise SourceError(
+        raise EmptyReplyError(
             f"{uri}: expected prices, found an empty reply ({json.dumps(document)}). Check symbol, dates and key, then "
             "run again: that nothing came does not say that a symbol was delisted"
         )
@@ -477,8 +483,9 @@ def refuse_error(document: Any, has_rows: bool, uri: str) -> None:
     if told is None and failed:
         told = document.get("message") or ""
     if told is None:
-        if not has_rows and status.upper() in {"OK", "DELAYED", "SUCCESS"}:
-            raise SourceError(
+        holds_more = any(value and isinstance(value, dict | list) for value in document.values())
+        if not has_rows and not holds_more and status.upper() in {"OK", "DELAYED", "SUCCESS"}:
+            raise EmptyReplyError(
                 f"{uri}: expected prices, found status {status} and no results. Check symbol and dates: "
                 "that nothing came does not say that a symbol was delisted"
             )

@@ -30,7 +30,7 @@ MAX_SYMBOLS: Final = 200_000
 MAX_UNREADABLE: Final = 100_000
 """Rows of one reply with a cell that is no number, from which on the reply is no table of bars."""
 
-_MISSING: Final = ("", "nan", "null", "none", "na", "n/a", ".", "-")
+_MISSING: Final = ("", "nan", "null", "none", "na", "n/a", "#n/a", "#n/a n/a", "\\n", ".", "-", "--")
 """Spellings of a missing number, in lower case."""
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _ISO: Final = re.compile(
@@ -43,7 +43,9 @@ _PER_SECOND: Final = {
     **dict.fromkeys((15, 16), 1_000_000),
     **dict.fromkeys((17, 18, 19), 1_000_000_000),
 }
-"""By the digits of an epoch: from 1973 on, each unit has lengths of its own. 14 digits could be a date and time."""
+"""By the digits of an epoch: from 1973 on, each unit has lengths of its own."""
+_DIGITS: Final = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)(\d\d)(?:(\d\d)(?:(\d\d)(?:\d{3})?)?)?", re.ASCII)
+"""YYYYMMDDHH, with minutes, seconds and their thousandths."""
 _DAY_OR_MONTH_FIRST: Final = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}.*", re.ASCII)
 _LONGEST_CELL: Final = 256
 """Characters that are kept of a text which a Parquet file has once and may repeat in a million rows."""
@@ -69,13 +71,18 @@ def day(text: str, zone: ZoneInfo) -> str | None:
     plain day is written where a time is asked for.
 
     >>> new_york = ZoneInfo("America/New_York")
-    >>> [day(t, new_york) for t in ("2005-02-10T00:00:00.000Z", "20050210", "1108011600000", "10/02/2005")]
+    >>> [day(t, new_york) for t in ("2005-02-10T00:00:00.000Z", "200502101600", "1108011600000", "10/02/2005")]
     ['2005-02-10', '2005-02-10', '2005-02-10', None]
     """
     try:
         if _EPOCH.fullmatch(text):
             if len(text) == 8:
                 return date.fromisoformat(text).isoformat()
+            if written := _DIGITS.fullmatch(text):
+                # Of ten digits, the epochs that look like one begin in 2030.
+                year, month, day_of, *times = (part or "00" for part in written.groups())
+                moment = datetime.fromisoformat(f"{year}-{month}-{day_of}T{':'.join(times)}")
+                return moment.date().isoformat() if len(text) > 10 else None
             per_second = _PER_SECOND.get(len(text))
             return _day_of(datetime.fromtimestamp(int(text) // per_second, UTC), zone) if per_second else None
         match = _ISO.fullmatch(text)
@@ -104,11 +111,13 @@ def days(dates: pa.Array, symbols: pa.Array | None, zone: ZoneInfo, uri: str) ->
         row = pc.index(pc.is_null(found), True).as_py()
         text = texts[row].as_py()
         doubt = ", of which day and month cannot be told apart," if _DAY_OR_MONTH_FIRST.fullmatch(text) else ""
+        if _DIGITS.fullmatch(text):
+            doubt = ", which begins like a year and may be YYYYMMDDHH… or an epoch,"
         symbol = f" (symbol {symbols[row].as_py()[:40]!r})" if symbols is not None else ""
         raise SourceError(
-            f"{uri}: expected dates as YYYY-MM-DD (or that with a time, YYYYMMDD, an epoch), found {text[:40]!r}"
-            f"{doubt}{symbol} and {found.null_count - 1} more like it. Correct the file, then run again: nothing was "
-            "read, since a bar without a date belongs to no session"
+            f"{uri}: expected dates as YYYY-MM-DD (or that with a time, YYYYMMDD, YYYYMMDDHHMM, an epoch), found "
+            f"{text[:40]!r}{doubt}{symbol} and {found.null_count - 1} more like it. Correct the file, then run again: "
+            "nothing was read, since a bar without a date belongs to no session"
         )
     return found
 

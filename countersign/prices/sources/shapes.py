@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from countersign.errors import SchemaError, SourceError
+from countersign.errors import EmptyReplyError, SchemaError, SourceError
 from countersign.prices.sources import bodies
 from countersign.prices.sources.bodies import Budget, Grid
 from countersign.prices.sources.cells import NUMBERS, Symbols, days, read_numbers, to_frame
@@ -60,6 +60,12 @@ _USUAL: Final = {
     "adj_close": ("adj_close", "adjclose", "adjusted_close", "closeadj"),
     "volume": ("volume", "vol"),
 }
+_TOGETHER: Final = (
+    {"open": "px_open", "high": "px_high", "low": "px_low", "close": "px_last", "volume": "px_volume"},
+    {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"},
+)
+"""Names that are those of columns where all four prices have them: O, H, L, C and V alone are listed companies."""
+_BAR_OF_MASSIVE: Final = frozenset("tohlc")
 _FIELDS: Final = ("open", "high", "low", "close", "volume")
 _BARS: Final = {"symbol": _USUAL["symbol"], **{name: (name,) for name in _FIELDS}}
 
@@ -151,6 +157,8 @@ class Arrived:
     further: frozenset[str] = frozenset()
     newest: str = ""
     """The newest day of any row, asked for or not; empty where the source does not say."""
+    silent: tuple[str, ...] = ()
+    """Symbols that the source was asked for one by one, and had nothing of."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +221,8 @@ class Reply:
         self._reading = reading
         self._zone = ZoneInfo(reading.zone)
         self._budget = Budget()
-        self._bodies = 0
+        self.bodies = 0
+        """How many there were so far."""
         self._cells = 0
         self._columns = {"date", "symbol"}
         self._further: set[str] = set()
@@ -241,8 +250,8 @@ class Reply:
 
         found = 0
         grid, plan, self.more = _planned(body, self._reading, symbol, uri)
-        self.is_cut = self.more is not None and (self.is_cut or not self._bodies)
-        self._bodies += 1
+        self.is_cut = self.more is not None and (self.is_cut or not self.bodies)
+        self.bodies += 1
         self._columns.update(name for _, cells in plan.groups for name in cells)
         self._further.update(plan.further)
         named = [] if plan.symbol is None else [plan.symbol]
@@ -258,7 +267,7 @@ class Reply:
             for start in range(0, len(plan.groups) if kept else 0, step):
                 yield self._melted(kept, plan, start, start + step, names.slice(start, step))
         if not found:
-            raise SourceError(
+            raise EmptyReplyError(
                 f"{uri}: expected bars, found a header line and no rows, so an empty file. Deliver it again, then run "
                 "again: that nothing came does not say that a symbol was delisted"
             )
@@ -341,6 +350,9 @@ def _planned(body: Any, reading: Reading, stem: str, uri: str) -> tuple[Grid, _P
             following = _at(body, holder.more) if holder.more else None
             more = (holder.more[-1], str(following)) if following else None
     names = [plain(name) for name in grid.header]
+    if grid.header and not grid.header[0].strip() and not set(names) & set(_USUAL["date"]):
+        # How pandas writes an index without a name; where it is none of days, its cells are refused as dates.
+        names[0] = "date"
     profile = named or _recognised(grid, names, reading.rename)
     return grid, _plan(grid, names, profile, named is not None, reading, symbol or stem, uri), more
 
@@ -350,10 +362,10 @@ def _holder(document: Any, named: Profile | None, uri: str) -> Profile | None:
     candidates = [named] if named and named.rows else PROFILES
     holder = next((p for p in candidates if p.rows and _at(document, p.rows)), None)
     bodies.refuse_error(document, holder is not None, uri)
-    if holder is None and not isinstance(document, list):
+    if holder is None and not isinstance(document, list) and not _is_row(document):
         empty = any(p.rows and _at(document, p.rows) is not None for p in candidates)
         if empty:
-            raise SourceError(
+            raise EmptyReplyError(
                 f"{uri}: expected bars, found a reply without any. Check symbol and dates, then run again: that "
                 "nothing came does not say that a symbol was delisted"
             )
@@ -365,13 +377,22 @@ def _holder(document: Any, named: Profile | None, uri: str) -> Profile | None:
     return holder
 
 
+def _is_row(document: Any) -> bool:
+    """Whether a JSON object is itself a bar: NDJSON of one line."""
+    if not isinstance(document, dict) or any(isinstance(value, dict | list) for value in document.values()):
+        return False
+    return bool({plain(key) for key in document} & set(_USUAL["date"])) or set(document) >= _BAR_OF_MASSIVE
+
+
 def _paths() -> list[str]:
     return [f"{'.'.join(profile.rows)} ({profile.name})" for profile in PROFILES if profile.rows]
 
 
 def _grid(document: Any, holder: Profile | None, uri: str) -> Grid:
     rows = _at(document, holder.rows) if holder else document
-    if isinstance(rows, dict):
+    if holder is None and isinstance(rows, dict):
+        rows = [rows]
+    elif isinstance(rows, dict):
         rows = [{"timestamp": day, **bar} if isinstance(bar, dict) else bar for day, bar in rows.items()]
     if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
         return bodies.records(rows, uri)
@@ -401,21 +422,30 @@ def _recognised(grid: Grid, plain: Sequence[str], rename: Mapping[str, str]) -> 
     if grid.levels:
         return _BY_NAME["yfinance"]
     if plain and not rename:
+        if set(grid.header) >= _BAR_OF_MASSIVE:
+            return _BY_NAME["massive"]
         marked = next((p for p in PROFILES if p.marks and p.marks <= set(plain)), None)
         if marked:
             return marked
-        known = {name for names in _USUAL.values() for name in names}
+        known = {name for names in _USUAL.values() for name in names} | {*_TOGETHER[0].values()}
         others = [name.strip() for name in grid.header[1:]]
         are_tickers = len(others) > 1 and all(_TICKER.fullmatch(name) for name in others)
-        if plain[0] in _USUAL["date"] and are_tickers and not known & set(plain[1:]):
+        are_fields = set(plain[1:]) <= {*_together(plain).values()}
+        if plain[0] in _USUAL["date"] and are_tickers and not are_fields and not known & set(plain[1:]):
             return _BY_NAME["wide"]
     return _BY_NAME["long"]
+
+
+def _together(names: Sequence[str]) -> Mapping[str, str]:
+    """The one of ``_TOGETHER`` of which ``names`` have all prices."""
+    return next((one for one in _TOGETHER if {one[price] for price in _FIELDS[:4]} <= set(names)), {})
 
 
 def _plan(
     grid: Grid, names: Sequence[str], profile: Profile, is_named: bool, reading: Reading, symbol: str, uri: str
 ) -> _Plan:
     renamed = [(ours, plain(theirs)) for theirs, ours in reading.rename.items()]
+    together = _together(names) if profile.name in ("long", "per_symbol") else {}
 
     def places(ours: str) -> list[int]:
         # What arrives under its old name is read as before.
@@ -426,7 +456,7 @@ def _plan(
             found = [place for place, other in enumerate(met) if other == (name if len(name) == 1 else plain(name))]
             if found:
                 return found
-        return []
+        return [place for place, name in enumerate(names) if name == together.get(ours)]
 
     if not any(names) and not grid.levels:
         raise SourceError(
@@ -502,7 +532,6 @@ def _mismatch(uri: str, profile: Profile, is_named: bool, wrong: Sequence[str], 
     return (
         f"{uri}: expected each of the columns {needs} {what}once; {', '.join(wrong)}, found "
         f"{bodies.scrub(', '.join(header), 300)}. "
-        + ("Save it with commas between its columns. " if len(header) == 1 and set(header[0]) & set(";\t|") else "")
         + "Correct the header line, name your columns in source.rename, "
         + ("the symbol in source.symbol, " if "missing symbol" in wrong else "")
         + f"or say in source.profile what it is: {', '.join(PROFILE_NAMES)}"

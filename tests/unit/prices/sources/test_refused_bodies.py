@@ -53,7 +53,6 @@ REFUSED: Final[dict[str, tuple[bytes, str]]] = {
     ),
     "HTML behind blank lines": (b"\r\n\r\n  <html>Please enter your key</html>", "web page: 'Please enter your key"),
     "XML error": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "AccessDenied"),
-    "semicolons": (BARS.replace(b",", b";"), "with commas between its columns"),
     "Stooq: limit": (b"Exceeded the daily hits limit", "daily hits limit'. Wait a day"),
     "Stooq: no data": (b"No data\r\n", f"found 'No data'.*{NOT_DELISTED}"),
     "Stooq: no data, packed": (gzip.compress(b"No data"), "found 'No data'"),
@@ -93,6 +92,10 @@ REFUSED: Final[dict[str, tuple[bytes, str]]] = {
     "Massive: OK without results": (
         said(ticker="X", status="OK", queryCount=0, resultsCount=0),
         f"status OK and no results.*{NOT_DELISTED}",
+    ),
+    "status ok, and another layout": (
+        said(status="ok", values=[{"datetime": "2008-09-15"}]),
+        "the keys status, values",
     ),
     "Massive: no results": (said(ticker="X", status="OK", results=[]), NOT_DELISTED),
     "Massive: results are null": (said(ticker="X", status="OK", results=None), NOT_DELISTED),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -226,6 +227,52 @@ def test_a_row_of_yfinance_without_prices_but_with_a_volume_is_kept_to_be_reject
     assert found["close"].isna().tolist() == [False, True]
 
 
+# --- headers that mean fields, and bodies of one row
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Date,PX_OPEN,PX_HIGH,PX_LOW,PX_LAST,PX_VOLUME",
+        "Date,O,H,L,C,V",
+        "t,o,h,l,c,v",
+        # How pandas writes an index without a name.
+        ",Open,High,Low,Close,Volume",
+        "Date;Open;High;Low;Close;Volume",
+        "Date\tOpen\tHigh\tLow\tClose\tVolume",
+        "Date|Open|High|Low|Close|Volume",
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_short_names_other_marks_between_columns_and_all_ends_of_lines_are_read(header: str, end: str) -> None:
+    mark = next(mark for mark in ",;\t|" if mark in header)
+    row = mark.join(["20050210", "78.72", "79.28", "76.66", "78.36", "10998900"])
+    found = read_body(end.join([header, row, ""]).encode(), name="aapl.csv", uri="reply", zone=ZONE)
+    pd.testing.assert_frame_equal(ordered(found), expected({"AAPL"}, NO_ADJ)[:1], check_exact=True)
+
+
+def test_a_table_of_closes_keeps_companies_whose_symbols_are_single_letters() -> None:
+    found = read_body(b"Date,AAPL,C,H,L,O,T,V\n2005-02-10,1,2,3,4,5,6,7\n", name="x.csv", uri="reply", zone=ZONE)
+    assert dict(zip(found["symbol"], found["close"], strict=True)) == dict(zip("CHLOTV", range(2, 8), strict=True)) | {
+        "AAPL": 1
+    }
+
+
+def test_closes_under_a_fields_name_are_no_symbols() -> None:
+    with pytest.raises(SourceError, match=r"missing open.* found Date, PX_LAST, PX_VOLUME.* source\.rename"):
+        read_body(b"Date,PX_LAST,PX_VOLUME\n2005-02-10,78.36,5\n", name="x.csv", uri="reply", zone=ZONE)
+
+
+@pytest.mark.parametrize("name", ["long.ndjson", "massive_grouped.json"])
+def test_ndjson_of_one_line_is_one_bar(name: str) -> None:
+    text = (FIXTURES / name).read_text()
+    row = text.splitlines()[0] if name.endswith("ndjson") else json.dumps(json.loads(text)["results"][0])
+    found = read_body(f"{row}\n".encode(), name="x.ndjson", uri="reply", zone=ZONE)
+    pd.testing.assert_frame_equal(
+        ordered(found), expected({"AAPL"}, [] if name.endswith("ndjson") else NO_ADJ)[:1], check_exact=True
+    )
+
+
 # --- dates, by the zone of the exchange
 
 
@@ -247,6 +294,11 @@ def test_a_row_of_yfinance_without_prices_but_with_a_volume_is_kept_to_be_reject
         # Without a zone, the day stands as it is written.
         ("2005-02-10 23:59:59", "Asia/Tokyo", "2005-02-10"),
         ("20050210", "America/New_York", "2005-02-10"),
+        ("200502102359", "Asia/Tokyo", "2005-02-10"),
+        ("20050210235959", "Asia/Tokyo", "2005-02-10"),
+        ("20050210235959999", "Asia/Tokyo", "2005-02-10"),
+        # An epoch in ms of the year 1973, in as many digits.
+        ("108011600000", "America/New_York", "1973-06-03"),
     ],
 )
 def test_a_date_is_the_exchanges_day(text: str, zone: str, found: str) -> None:
@@ -258,7 +310,8 @@ def test_a_date_is_the_exchanges_day(text: str, zone: str, found: str) -> None:
     "text",
     [
         *("01/02/2008", "1.2.2008", "2008/01/02", "Jan 2 2008", "2008-1-2", "080102", "20081302", "2008-02-30", "0"),
-        *("-1108011600", "1e9", "20080102093000", "99999999999999999999", "2008-01-02 25:00Z", "2008-01-02 noon"),
+        *("-1108011600", "1e9", "20081302093000", "99999999999999999999", "2008-01-02 25:00Z", "2008-01-02 noon"),
+        *("2008010200", "1999123199", "200813021600", "200801022460"),
         *("2008-01-02T00:00:00+99:00", "\u0662008-01-02", "nan", ""),
     ],
 )
@@ -269,6 +322,8 @@ def test_a_date_that_may_mean_another_day_is_refused_and_nothing_is_read(text: s
     ) as told:
         read_body(body, name="x", uri="reply", zone=ZONE)
     assert ("cannot be told apart" in str(told.value)) == (text in {"01/02/2008", "1.2.2008"})
+    begins_like_a_year = text.isdigit() and text.startswith(("19", "20")) and len(text) in {10, 12, 14}
+    assert ("may be YYYYMMDDHH… or an epoch" in str(told.value)) == begins_like_a_year
 
 
 # --- symbols
@@ -299,8 +354,21 @@ def test_a_file_that_is_delivered_twice_changes_nothing(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_bytes((FIXTURES / "long.csv").read_bytes())
     (tmp_path / "notes.md").write_text("not prices")
-    found = FileSource(".", tmp_path, zone=ZONE).read("2000-01-01", "2020-12-31")
-    pd.testing.assert_frame_equal(ordered(found), expected({"AAPL", "BRK.B"}, []), check_exact=True)
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as packed:
+        packed.write(tmp_path / "a.csv", "a.csv")
+        packed.write(tmp_path / "b.csv", "folder/b.csv")
+    for location in ("*.csv", "both.zip", "."):
+        found = FileSource(location, tmp_path, zone=ZONE).read("2000-01-01", "2020-12-31")
+        pd.testing.assert_frame_equal(ordered(found), expected({"AAPL", "BRK.B"}, []), check_exact=True)
+
+
+def test_two_files_of_a_zip_that_contradict_each_other_are_both_kept_to_be_set_aside(tmp_path: Path) -> None:
+    text = (FIXTURES / "long.csv").read_text()
+    with zipfile.ZipFile(tmp_path / "both.zip", "w") as packed:
+        packed.writestr("a.csv", text)
+        packed.writestr("b.csv", text.replace("78.36", "78.37"))
+    found = FileSource("both.zip", tmp_path, zone=ZONE).read("2005-02-10", "2005-02-10")
+    assert found[found["symbol"] == "AAPL"]["close"].tolist() == [78.36, 78.37]
 
 
 def test_a_file_of_a_folder_whose_header_has_changed_is_named(tmp_path: Path) -> None:
