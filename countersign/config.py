@@ -51,7 +51,7 @@ class FileSourceConfig(SourceSection):
     """Bars from files."""
 
     kind: Literal["files"] = "files"
-    path: str
+    path: Annotated[str, Field(repr=False)]
     """A file, a folder or a glob of them, from the project folder, or an fsspec URL; CSV, JSON, NDJSON or Parquet, and
     gzip or zip of these.
     """
@@ -165,7 +165,7 @@ class OwnSourceConfig(SourceSection):
     kind: Literal["own"]
     object: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
     """``module:Class``; the module lies in the project folder or is installed."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Annotated[dict[str, Any], Field(repr=False)] = Field(default_factory=dict)
     """What the class is made with, all values as text."""
 
 
@@ -282,7 +282,7 @@ class PipelineConfig(Section):
     missing_sessions: tuple[date, ...] = ()
     """Sessions that the source will never deliver, accepted by a person; each is a day without a bar."""
     history: HistoryConfig
-    source: SourceConfig
+    source: Annotated[SourceConfig, Field(repr=False)]
     model: ModelConfig = ModelConfig()
     artifacts: ArtifactConfig = ArtifactConfig()
     schedule: ScheduleConfig = ScheduleConfig()

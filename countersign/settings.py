@@ -43,6 +43,11 @@ def parse_settings(data: bytes, path: Path, kind: type[Settings]) -> Settings:
     """The settings in ``data``, the bytes of the file at ``path``; raises as ``read_settings`` does."""
     try:
         found = _Loader(data.decode()).get_single_data()
+    except yaml.MarkedYAMLError as error:
+        # Without the line itself, which may hold a password.
+        mark = error.problem_mark
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path}: expected YAML in UTF-8; correct it{where}: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected YAML in UTF-8; correct it there: {error}") from error
     if not isinstance(found, dict):
@@ -84,13 +89,23 @@ def _problem(kind: type[Section], error: Any) -> str:
         return f"{key}: there is no such setting; allowed are {_names(kind, place[:-1])}"
     if what == "union_tag_invalid":
         return f"{key}.kind: expected one of {error['ctx']['expected_tags']} (value {value.get('kind')!r})"
+    quoted = "not shown, since it may hold a key" if _is_secret(kind, place) else repr(value)
     if what == "model_attributes_type":
         # Of several kinds, the settings of none.
-        return f"{key}: expected a section with settings (value {value!r})"
+        return f"{key}: expected a section with settings (value {quoted})"
     if what == "model_type":
-        return f"{key}: expected a section with the settings {_names(kind, place)} (value {value!r})"
+        return f"{key}: expected a section with the settings {_names(kind, place)} (value {quoted})"
     expected = "expected a date as YYYY-MM-DD" if what.startswith("date") else error["msg"]
-    return f"{key}: {expected} (value {value!r})"
+    return f"{key}: {expected} (value {quoted})"
+
+
+def _is_secret(kind: type[Section], place: tuple[Any, ...]) -> bool:
+    """Whether the setting at ``place`` is one that its section does not show, either (``repr=False``)."""
+    section: Any = kind
+    for part in place[:-1]:
+        section = _step(section, part)
+    setting = getattr(section, "model_fields", {}).get(place[-1])
+    return setting is not None and not setting.repr
 
 
 def _names(kind: type[Section], place: tuple[Any, ...]) -> str:

@@ -145,7 +145,6 @@ def test_a_calendar_named_with_a_slash_needs_no_quotes(tmp_path: Path) -> None:
         ("history: 2000-03-01", "history", "'2000-03-01'", "a section with the settings start"),
         ("push:", "push", "''", "a section with the settings gateway, textfile"),
         ("source: {path: a.csv, live: perhaps}", "source.live", "'perhaps'", "valid boolean"),
-        ("source: a.csv", "source", "'a.csv'", "a section with settings"),
         (
             "source: {kind: ftp, path: a.csv}",
             "source.kind",
@@ -312,6 +311,29 @@ def test_a_folder_in_place_of_the_file_and_a_file_in_place_of_the_folder_are_ref
     shutil.rmtree(tmp_path / "config")
     (tmp_path / "config").write_text("")
     assert "Not a directory" in said_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ("source: postgresql://me:secret@host/db", "source"),
+        ("source: {path: ['s3://me:secret@bucket/a.csv']}", "source.path"),
+        ("source: {kind: own, object: 'm:C', options: 'token=secret'}", "source.options"),
+        ("source: {kind: own, object: 'm:C', options: [secret]}", "source.options"),
+    ],
+)
+def test_what_may_hold_a_key_is_not_repeated_where_it_is_wrong(tmp_path: Path, changes: str, key: str) -> None:
+    [problem] = refusal(tmp_path, changes)
+    assert problem.startswith(f"{key}: ")
+    assert problem.endswith("(value not shown, since it may hold a key)")
+    assert "secret" not in problem
+
+
+def test_a_line_that_is_no_yaml_is_named_and_not_repeated(tmp_path: Path) -> None:
+    line = "source: {kind: own, options: {token: secret, b: [}}"
+    said = said_of(home_with(tmp_path, f"{line}\n"))
+    assert f"line 1, column {line.index('}') + 1}:" in said
+    assert "secret" not in said
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from countersign.errors import SourceError, TransportError
 from countersign.prices.sources.bodies import refusing
 from countersign.prices.sources.cells import MAX_BARS, to_frame
+from countersign.prices.sources.secrets import Secrets, hidden, is_clear, shown
 from countersign.prices.sources.shapes import Reading, Reply
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 MAX_FILES: Final = 20_000
 _ENDINGS: Final = re.compile(r"(?i)\.(csv|txt|json|jsonl|ndjson|parquet|pq)(\.gz)?$|\.zip$")
-"""Of the files of a folder, those that are read."""
-_SECRET: Final = re.compile(r"(?<=://)[^/]*@|[?#].*?(?=::|$)")
-"""What of a URL is not to be shown: user name and password, and the query (signed URLs), in each link of a chain."""
+"""Of the files of a folder, those that are read; hidden ones, such as macOS lays beside others, are not."""
 _WILD: Final = re.compile(r"[*?\[]")
 
 
@@ -55,7 +54,10 @@ class FileSource:
     ) -> None:
         self._remote = "://" in location
         self._location = location if self._remote else str(folder / location)
-        self._uri = _SECRET.sub("", location) if self._remote else location
+        self._uri = shown(location) if self._remote else location
+        self._secrets = Secrets({})
+        for part in hidden(location) if self._remote else ():
+            self._secrets.add(part)
         self._zone, self._profile, self._symbol, self._rename = zone, profile, symbol, rename or {}
         self._max_bars = max_bars
 
@@ -70,8 +72,8 @@ class FileSource:
         reading = Reading(self._zone, self._profile, self._symbol, self._rename, first, last)
         reply = Reply(self._uri, reading)
         frame = to_frame(self._bars(files, reply), self._uri, self._max_bars)
-        # What two files say alike was delivered twice.
-        return reply.mark(frame if len(files) == 1 else frame.drop_duplicates(ignore_index=True))
+        # What two files say alike, of a folder or in a zip, was delivered twice.
+        return reply.mark(frame if reply.bodies == 1 else frame.drop_duplicates(ignore_index=True))
 
     def symbols(self) -> list[str]:
         """See ``PriceSource.symbols``."""
@@ -102,9 +104,14 @@ class FileSource:
 
     def _files(self) -> list[_File]:
         """All files, in the order of their names."""
+        if self._remote and not is_clear(self._location):
+            raise SourceError(
+                f"source.path: expected a URL, found {self._uri} with a / ? # or @ in its user or password. Write "
+                "these as %2F, %3F, %23 and %40 in config/pipeline.yaml"
+            )
         found = self._remote_files() if self._remote else self._local_files()
         if not found:
-            raise self._nothing(f"no file at {_SECRET.sub('', self._location)}")
+            raise self._nothing(f"no file at {self._uri if self._remote else self._location}")
         if len(found) > MAX_FILES:
             raise SourceError(
                 f"{self._uri}: expected at most {MAX_FILES:,} files, found more. Deliver fewer, larger ones"
@@ -114,10 +121,11 @@ class FileSource:
     def _local_files(self) -> list[_File]:
         path = Path(self._location)
         if path.is_dir():
-            paths = [p for p in sorted(path.iterdir()) if p.is_file() and _ENDINGS.search(p.name)]
+            paths = [p for p in sorted(path.iterdir()) if p.is_file() and _is_read(p.name)]
         elif _WILD.search(self._location) and not path.exists():
             start = Path(path.anchor)
-            paths = sorted(p for p in start.glob(str(path.relative_to(start))) if p.is_file())
+            found = start.glob(str(path.relative_to(start)))
+            paths = sorted(p for p in found if p.is_file() and not p.name.startswith("."))
         else:
             if path.exists() and not path.is_file():
                 raise self._nothing(f"{path} is no file")
@@ -129,8 +137,8 @@ class FileSource:
         is_folder = last.endswith("/") and not last.endswith("://")
         if not is_folder and not re.search(r"[*\[]", last):
             # Of a chain of URLs (simplecache::zip://a.csv::s3://…) the first that has a path names the file.
-            named = [url for url in self._uri.split("::") if "://" in url]
-            return [_File(self._location, named[0].rsplit("/", 1)[-1], self._uri)]
+            named = next(url for url in self._uri.split("::") if "://" in url)
+            return [_File(self._location, named.rsplit("/", 1)[-1], self._uri)]
         import fsspec
 
         pattern = f"{last}*" if is_folder else last
@@ -144,7 +152,7 @@ class FileSource:
             raise TransportError(f"{self._uri} could not be reached: {self._words(error)}") from None
         paths = sorted(file.full_name for file in opened)
         found = [_File(path, name := path.split("::")[0].rsplit("/", 1)[-1], f"{self._uri}: {name}") for path in paths]
-        return [file for file in found if not is_folder or _ENDINGS.search(file.name)]
+        return [file for file in found if (_is_read(file.name) if is_folder else not file.name.startswith("."))]
 
     def _open(self, path: str) -> Any:
         if not self._remote:
@@ -170,7 +178,8 @@ class FileSource:
 
     def _words(self, error: Exception) -> str:
         """An error's message without the parts of the location that are secret."""
-        text = str(error).rstrip(".")
-        for secret in _SECRET.findall(self._location) if self._remote else ():
-            text = text.replace(secret, "")
-        return text
+        return self._secrets.hide(str(error).rstrip("."))
+
+
+def _is_read(name: str) -> bool:
+    return bool(_ENDINGS.search(name)) and not name.startswith(".")

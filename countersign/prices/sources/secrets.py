@@ -1,7 +1,7 @@
 """Secrets: ``${NAME}`` in a setting stands for the environment variable ``NAME``, asked for when it is used.
 
-Belongs here: filling them in, and taking them out of what is said. Does not belong here: the environment itself, which
-``definitions`` hands in.
+Belongs here: filling them in, and taking them, and what of a URL may be one, out of what is said. Does not belong here:
+the environment itself, which ``definitions`` hands in.
 """
 
 from __future__ import annotations
@@ -9,14 +9,55 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from countersign.errors import ConfigError
 
 _NAMED: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}", re.ASCII)
 _PRINTABLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
+_LINK: Final = re.compile(r"::(?=[A-Za-z][\w.+-]*(?:://|::|$))")
+"""Between the URLs of a chain of fsspec."""
 _SHORTEST: Final = 4
 """Characters of a secret from which on it is taken out of messages: fewer would take words apart."""
+
+
+def shown(url: str) -> str:
+    """``url``, or each of a chain of them, without user, password, query and fragment.
+
+    >>> shown("postgresql://me:pa/ss@host/db?sslmode=require"), shown("zip://a.csv::s3://me:key@bucket/a.zip")
+    ('postgresql://host/db', 'zip://a.csv::s3://bucket/a.zip')
+    """
+    return "::".join(scheme + rest for scheme, _, rest, _ in map(_parts, _LINK.split(url)))
+
+
+def hidden(url: str) -> set[str]:
+    """What ``shown`` leaves out, and what of it a library may quote alone: the name, the password, a value."""
+    left_out = {text for _, user, _, query in map(_parts, _LINK.split(url)) for text in (user, query)}
+    pieces = {piece for text in left_out for piece in re.split(r"[:/?#@&=]", text)}
+    return {spelled for text in left_out | pieces for spelled in (text, unquote(text))}
+
+
+def is_clear(url: str) -> bool:
+    """Whether no user or password in it has a sign that ends a host, by which others would take it apart elsewhere."""
+    users = [user for _, user, _, _ in map(_parts, _LINK.split(url))]
+    return all(re.fullmatch(r"[^/?#@]*@|[^/:@]*:\d+/.*|", user) for user in users)
+
+
+def _parts(link: str) -> tuple[str, str, str, str]:
+    """Scheme, user with password, host with path, and query with fragment.
+
+    A password may hold the signs that end a host, so where there is a user or a port, all up to the last ``@`` is
+    hidden; where that may be one of the query, all.
+    """
+    scheme, mark, rest = link.partition("://")
+    if not mark:
+        return link, "", "", ""
+    place = rest.rfind("@") + 1 if re.match(r"[^/?#]*[:@]", rest) else 0
+    if re.search("[?#]", rest[:place]):
+        return f"{scheme}://", rest, "…", ""
+    end = re.search("[?#]|$", rest[place:])
+    cut = place + (end.start() if end else 0)
+    return f"{scheme}://", rest[:place], rest[place:cut], rest[cut:]
 
 
 class Secrets:

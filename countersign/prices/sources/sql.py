@@ -18,7 +18,7 @@ from urllib.parse import quote
 from countersign.errors import ConfigError, CountersignError, SourceError, TransportError
 from countersign.prices.sources.bodies import Grid
 from countersign.prices.sources.cells import to_frame
-from countersign.prices.sources.secrets import Secrets
+from countersign.prices.sources.secrets import Secrets, shown
 from countersign.prices.sources.shapes import Reading, Reply
 from countersign.prices.sources.transport import Patience, within
 
@@ -33,8 +33,6 @@ _SECONDS: Final = 120.0
 """For the whole of one query, its rows included."""
 _ROWS: Final = 20_000
 """That are fetched at once."""
-_SECRET: Final = re.compile(r"(?<=://)[^/]*@|\?.*")
-"""What of a URL is not to be shown: user name and password, and the query."""
 _READ_ONLY: Final = {
     "postgresql": ("SET TRANSACTION READ ONLY", "SET LOCAL statement_timeout = {milliseconds}"),
     "sqlite": ("PRAGMA query_only = ON",),
@@ -42,6 +40,11 @@ _READ_ONLY: Final = {
 """What makes a transaction one that only reads, and ends it at the server. Others are rolled back."""
 _PASSING: Final = ("08", "53", "57")
 """Classes of SQLSTATE that may be gone at the next attempt: the connection, resources, an operator's intervention."""
+_DENIED: Final = re.compile(
+    r"authentication failed|no password supplied|pg_hba\.conf|not permitted to log in|permission denied for database"
+    r"|(?:role|database) \".*\" does not exist"
+)
+"""What PostgreSQL says on connecting, without a state, where another attempt would fail again."""
 
 
 class SqlSource:
@@ -62,7 +65,7 @@ class SqlSource:
     @property
     def uri(self) -> str:
         """The URL as configured, without a user name, password or query."""
-        return _SECRET.sub("", self._config.url)
+        return shown(self._config.url)
 
     def read(self, first: str, last: str) -> pd.DataFrame:
         """See ``PriceSource.read``."""
@@ -123,6 +126,12 @@ class SqlSource:
         try:
             url = sa.make_url(text)
             secrets.add(url.password or "")
+            if url.get_backend_name() != "sqlite" and text.count("@") > 1:
+                # The first one ends the password: what follows it would be looked up as a host, and told.
+                raise ConfigError(
+                    f"source.url: expected one @ before the host of {self.uri}, found another in the user or password. "
+                    "Write it as %40"
+                )
             if url.get_backend_name() == "sqlite":
                 path = self._home / (url.database or "")
                 if not path.is_file():
@@ -137,10 +146,16 @@ class SqlSource:
                 f"source.url: expected the driver of {self.uri} to be installed, found: {error}. For PostgreSQL: "
                 "pip install 'countersign[postgres]'"
             ) from None
-        except (sa.exc.ArgumentError, ValueError) as error:
+        except sa.exc.ArgumentError as error:
             raise ConfigError(
                 f"source.url: expected a URL of SQLAlchemy, such as postgresql+psycopg://host/database, found one that "
                 f"is none: {secrets.hide(str(error))[:200]}. Correct it"
+            ) from None
+        except ValueError:
+            # Its words quote the port, which is a part of the password where that has an @ in it.
+            raise ConfigError(
+                "source.url: expected a URL of SQLAlchemy, such as postgresql+psycopg://host/database, found one whose "
+                "port is no number. Correct it; an @ or : in user or password is written as %40 or %3A"
             ) from None
 
     def _refusal(self, error: Any, secrets: Secrets) -> CountersignError:
@@ -149,6 +164,11 @@ class SqlSource:
         state = str(getattr(cause, "sqlstate", None) or "")
         # Without a state, PostgreSQL has said nothing: it was not reached.
         unheard = type(cause).__module__.startswith("psycopg") and not state
+        if unheard and _DENIED.search(said):
+            return SourceError(
+                f"{self.uri}: expected to be let in, found that access was denied: {said}. Correct user, password and "
+                "database in source.url, or have the database let them in, then run again"
+            )
         is_busy = getattr(cause, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
         if unheard or is_busy or state.startswith(_PASSING) or getattr(error, "connection_invalidated", False):
             return TransportError(

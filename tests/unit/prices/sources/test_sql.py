@@ -221,16 +221,23 @@ def test_a_password_that_stands_in_the_url_is_taken_out_of_what_the_database_say
         server.source(query, url=url).read("2008-09-02", "2008-09-02")
 
 
-def test_a_database_that_lets_nobody_in_is_unreached_and_no_password_is_told(server: Database) -> None:
-    wrong = Database(server.url, server.home, {"DB_PASSWORD": "hunter2-and-more"})
-    gone = Database(server.url.replace("?host=", "?host=/nowhere"), server.home, server.environment)
-    for database, words in ((wrong, "password authentication failed"), (gone, "No such file")):
-        made = database.source()
-        with pytest.raises(TransportError, match=f"could not be asked: .*{words}") as caught:
+def test_a_database_that_lets_nobody_in_is_no_fault_of_transport_and_no_password_is_told(server: Database) -> None:
+    denied, unheard = "expected to be let in, found that access was denied: .*", "could not be asked: .*"
+    wrong, inside = {"DB_PASSWORD": "hunter2/and@more"}, server.environment
+    for url, environment, kind, words in (
+        (server.url, wrong, SourceError, f"{denied}password authentication failed"),
+        (server.url.replace("${DB_PASSWORD}", "hunter2/more"), {}, SourceError, f"{denied}password authentication"),
+        (server.url.replace(":${DB_PASSWORD}", ""), {}, SourceError, f"{denied}no password supplied"),
+        (server.url.replace("quotes:", "nobody:"), inside, SourceError, f"{denied}password authentication failed"),
+        (server.url.replace("/postgres?", "/other?"), inside, SourceError, f"{denied}does not exist"),
+        (server.url.replace("?host=", "?host=/nowhere"), inside, TransportError, f"{unheard}No such file"),
+    ):
+        made = Database(url, server.home, environment).source()
+        with pytest.raises(kind, match=words) as caught:
             made.read("2008-09-02", "2008-09-03")
         told = f"{caught.value!s} {caught.value!r} {caught.value.__context__!r} {made.uri} {made!r} {made._config!r}"
         assert not [part for part in ("hunter2", "p@ss", "p%40ss", "word 2008", "quotes:") if part in told]
-        assert made.uri == "postgresql+psycopg:///postgres"
+        assert made.uri == f"postgresql+psycopg:///{'other' if '/other' in url else 'postgres'}"
 
 
 def test_a_file_that_is_not_there_is_not_made(file: Database) -> None:
@@ -253,6 +260,10 @@ def test_a_locked_file_is_asked_again_later(file: Database) -> None:
         ("nosuch://host/db", "expected a URL of SQLAlchemy"),
         ("mysql+pymysql://me:secret-word@host/db", r"expected the driver of mysql\+pymysql://host/db to be installed"),
         ("postgresql+psycopg://host:port/db", "expected a URL of SQLAlchemy"),
+        ("postgresql+psycopg://me:sec:ret@secret-word/x@host/db", "Write it as %40"),
+        ("postgresql+psycopg://me:p@ss:secret-word/x@host/db", "whose port is no number"),
+        ("mysql+pymysql://me:secret-word/more@host/db", r"driver of mysql\+pymysql://host/db to be installed"),
+        ("mysql+pymysql://me:secret-word?m#ore/@host/db", r"driver of mysql\+pymysql://… to be installed"),
         ("${DATABASE_URL}", "environment variable DATABASE_URL, which is not set"),
     ],
 )
