@@ -200,8 +200,11 @@ def restated(found: pd.DataFrame, limit: float, reason: str, users: list[str], u
     )
 
 
-def bars_arrived(raw: pd.DataFrame, session: str, previous: str) -> CheckResult:
-    """``prices_raw`` holds bars of its own session, and none of another: of ``previous``, say. Blocking."""
+def bars_arrived(raw: pd.DataFrame, session: str, previous: str, silent: Sequence[str] = ()) -> CheckResult:
+    """``prices_raw`` holds bars of its own session, and none of another: of ``previous``, say. Blocking.
+
+    ``silent`` are symbols that were asked for and brought nothing; that alone does not block.
+    """
     date = raw["date"].astype(str)
     own, between = int((date == session).sum()), int(((date > previous) & (date < session)).sum())
     strays = date[(date <= previous) | (date > session)]
@@ -212,11 +215,14 @@ def bars_arrived(raw: pd.DataFrame, session: str, previous: str) -> CheckResult:
         sentence = f"no bar arrived for {session}"
     elif between:
         sentence += f", and {between} dated on days that are no session"
+    is_broken = not own or len(strays) > 0
+    if silent and not is_broken:
+        sentence += f"; nothing came of {_names(list(silent))}, which does not say that these were delisted"
     return CheckResult(
         "bars_arrived",
-        "fail" if not own or len(strays) else "pass",
+        "fail" if is_broken or silent else "pass",
         sentence,
-        blocking=True,
+        blocking=is_broken or not silent,
         numbers={
             "rows": len(raw),
             "symbols": int(raw["symbol"].nunique()),

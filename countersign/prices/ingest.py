@@ -64,6 +64,17 @@ def session_bars(
     return bars.sort_values(list(bars.columns) if several else ["date", "symbol"], kind="stable").reset_index(drop=True)
 
 
+def require_answers(silent: Sequence[str], symbols: Sequence[str], max_share: float, uri: str) -> None:
+    """Raise ``SourceError`` where more than ``max_share`` of ``symbols``, asked for one by one, brought nothing."""
+    if len(silent) > max_share * len(symbols):
+        raise SourceError(
+            f"{uri}: expected bars of {len(symbols)} symbols, found nothing of {len(silent)} ({', '.join(silent[:8])}"
+            f"{' …' if len(silent) > 8 else ''}), more than symbols_complete.max_share of config/quality.yaml "
+            f"({max_share:.0%}). Check these symbols and their source.spelling, then run again: that nothing came does "
+            "not say that one was delisted"
+        )
+
+
 def of_symbols(reply: pd.DataFrame, symbols: Sequence[str] | None) -> pd.DataFrame:
     """The rows of ``symbols``, or all of them where none are named."""
     return reply if symbols is None else reply[reply["symbol"].isin(list(symbols))]

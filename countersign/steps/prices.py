@@ -48,7 +48,7 @@ def load_history(project: Project, now: datetime) -> Made:
     project.calendar.require_closed(last, now)
     require_basis(project, with_history=False)
     reply, _ = agreed(project, "price_history", first, last)
-    latest = arrived_in(reply).newest
+    latest, silent = arrived_in(reply).newest, require_answers(project, reply, quality)
     require_adjusted(project, reply)
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
     reply = ingest.of_symbols(reply, config.symbols)
@@ -91,10 +91,19 @@ def load_history(project: Project, now: datetime) -> Made:
         "first_session": str(days.min()),
         "last_session": str(days.max()),
         "source": project.source.uri,
+        **({"silent_symbols": ", ".join(silent)} if silent else {}),
         **{f"rule_{name}": found.count for name, found in cleaned.findings.items() if found.count},
     }
     # A check for each rule would stay yellow for good: what is rare and true stays in the history.
     return Made(None, stored, verdicts[:2], numbers)
+
+
+def require_answers(project: Project, reply: pd.DataFrame, quality: Quality) -> tuple[str, ...]:
+    """Symbols of which the source said nothing, fewer than would refuse the session: see ``ingest.require_answers``."""
+    silent = arrived_in(reply).silent
+    limit = quality.symbols_complete.max_share
+    ingest.require_answers(silent, project.config.symbols or (), limit, project.source.uri)
+    return silent
 
 
 def _over(project: Project, now: datetime) -> str:
@@ -125,6 +134,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
     (dated,) = checks.require(
         f"the reply of {uri}", remedy, checks.dates(reply, _over(project, now), arrived_in(reply).newest)
     )
+    silent = require_answers(project, reply, quality)
     # A symbol without bars here may be unlisted; asking the source whether it knows it at all costs a pass over it.
     absent = sorted(set(project.config.symbols or ()) - set(reply["symbol"]))
     if absent:
@@ -144,7 +154,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
             schema,
             dated,
             checks.off_calendar(raw, calendar.dates, off.max_share, off.min_rows),
-            checks.bars_arrived(raw, session, calendar.at(session, -1)),
+            checks.bars_arrived(raw, session, calendar.at(session, -1), silent),
             checks.previous_close_known(raw),
         )
         again = _keep_restated(project, session, raw, quality)

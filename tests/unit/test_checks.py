@@ -86,6 +86,13 @@ def test_cells_that_could_not_be_read_are_counted() -> None:
     assert found.numbers["unreadable_rows"] == 1
 
 
+def test_a_symbol_of_which_nothing_came_is_named_and_stops_nothing() -> None:
+    found = checks.bars_arrived(raw("2008-09-15"), "2008-09-15", "2008-09-12", ("FB", "IBM"))
+    assert (found.status, found.refuses) == ("fail", False)
+    assert "nothing came of FB, IBM, which does not say that these were delisted" in found.sentence
+    assert checks.bars_arrived(raw(), "2008-09-15", "2008-09-12", ("FB",)).refuses
+
+
 def test_a_bar_dated_on_a_weekend_is_told_of_and_left_to_cleaning() -> None:
     found = checks.bars_arrived(raw("2008-09-15", "2008-09-14"), "2008-09-15", "2008-09-12")
     assert found.status == "pass"

@@ -20,7 +20,7 @@ from http.client import responses
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
 
-from countersign.errors import SourceError, TransportError
+from countersign.errors import EmptyReplyError, SourceError, TransportError
 from countersign.prices.sources import bodies
 from countersign.prices.sources.bodies import scrub
 from countersign.prices.sources.cells import normal_symbol, to_frame
@@ -70,8 +70,10 @@ class HttpSource:
 
     @property
     def uri(self) -> str:
-        """The template without its query; variables of the environment stand in it by name."""
-        return self._config.url.partition("?")[0]
+        """Scheme and host: a path or a query may hold a key."""
+        scheme, _, rest = self._config.url.partition("://")
+        host, mark, _ = rest.replace("?", "/").partition("/")
+        return f"{scheme}://{host}{mark and '/…'}"
 
     def read(self, first: str, last: str) -> pd.DataFrame:
         """See ``PriceSource.read``. All pages of all requests are one reply: where one fails, nothing is read."""
@@ -79,10 +81,12 @@ class HttpSource:
         found = within(self._limits.read + 1, partial(self._read, first, last))
         if found is None:
             raise TransportError(_late(self.uri, self._limits.read))
-        arrived = [one for one, _ in found]
-        frame = to_frame((table for _, tables in found for table in tables), self.uri, self._config.max_bars)
+        replies, silent = found
+        frame = to_frame((table for _, tables in replies for table in tables), self.uri, self._config.max_bars)
         frame.attrs[ARRIVED] = Arrived(
-            frozenset().union(*(one.columns for one in arrived)), frozenset().union(*(one.further for one in arrived))
+            frozenset().union(*(one.columns for one, _ in replies)),
+            frozenset().union(*(one.further for one, _ in replies)),
+            silent=silent,
         )
         return frame
 
@@ -90,7 +94,8 @@ class HttpSource:
         """The configured ones: a service is not asked for all that it has."""
         return sorted(self._symbols)
 
-    def _read(self, first: str, last: str) -> list[tuple[Arrived, list[pa.Table]]]:
+    def _read(self, first: str, last: str) -> tuple[list[tuple[Arrived, list[pa.Table]]], tuple[str, ...]]:
+        """The replies, and the symbols of which none has anything."""
         url, limits = self._config.url, self._limits
         symbols = self._symbols if "{symbol}" in url else [""]
         sessions = self._sessions(first, last) if "{session}" in url else [""]
@@ -107,6 +112,7 @@ class HttpSource:
                 secrets,
                 limits,
                 patience,
+                _advice(self._environment),
             )
             futures = [pool.submit(one.tables, symbol, session) for symbol, session in asked]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -115,7 +121,15 @@ class HttpSource:
                 patience.end()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise failed
-            return [future.result() for future in futures]
+            results = [future.result() for future in futures]
+        replies, answered = [], set()
+        for (symbol, _), result in zip(asked, results, strict=True):
+            if not isinstance(result, EmptyReplyError):
+                replies.append(result)
+                answered.add(symbol)
+        if not replies:
+            raise next(result for result in results if isinstance(result, EmptyReplyError))
+        return replies, tuple(symbol for symbol in symbols if symbol not in answered)
 
 
 class _Read:
@@ -129,17 +143,18 @@ class _Read:
         secrets: Secrets,
         limits: Limits,
         patience: Patience,
+        advice: str,
     ) -> None:
         self._config, self._uri, self._reading, self._secrets = config, uri, reading, secrets
-        self._limits, self._patience = limits, patience
+        self._limits, self._patience, self._advice = limits, patience, advice
         self._url = secrets.fill(config.url, "source.url", partial(quote, safe=""))
         self._headers = {name: secrets.fill(text, "source.headers") for name, text in config.headers.items()}
         self._bars = 0
         # Bodies are read one after another: each may take its share of memory.
         self._lock = threading.Lock()
 
-    def tables(self, symbol: str, session: str) -> tuple[Arrived, list[pa.Table]]:
-        """The bars of all pages of one request, and the columns that these had."""
+    def tables(self, symbol: str, session: str) -> tuple[Arrived, list[pa.Table]] | EmptyReplyError:
+        """The bars of all pages of one request, and the columns that these had; of a symbol, that there is nothing."""
         import pyarrow as pa
 
         about = ", ".join(part for part in (symbol, session) if part)
@@ -150,11 +165,17 @@ class _Read:
         for name, value in values.items():
             url = url.replace(f"{{{name}}}", quote(value, safe=""))
         allowed = frozenset(host.lower() for host in self._config.allow_hosts)
-        client = Client(origin(url), self._headers, shown, allowed, self._limits, self._secrets.hide)
+        hide, headers = self._secrets.hide, self._headers
+        client = Client(origin(url), headers, shown, allowed, self._limits, hide, self._advice)
         reply = Reply(shown, self._reading)
         found: list[pa.Table] = []
-        for page in self._pages(client, url, reply, symbol, shown):
-            found += page
+        try:
+            for page in self._pages(client, url, reply, symbol, shown):
+                found += page
+        except EmptyReplyError as error:
+            if not symbol or found:
+                raise
+            return error
         if not symbol:
             return reply.arrived, found
         odd = sorted(reply.symbols.names - {symbol, normal_symbol(symbol), normal_symbol(spelled)})
@@ -193,19 +214,20 @@ class _Read:
     def _judged(self, answer: Answer, reply: Reply, symbol: str, shown: str) -> list[pa.Table]:
         """The bars of one page. Its body is judged first: an error may come with any status."""
         body = _decoded(answer, shown)
-        said = ""
+        said, kind = "", SourceError
         with self._lock:
             try:
                 found = list(reply.bars(io.BytesIO(body), normal_symbol(symbol), shown))
             except SourceError as error:
                 said = self._without_secrets(str(error), body, symbol, shown)
+                kind = EmptyReplyError if isinstance(error, EmptyReplyError) else SourceError
             else:
                 self._bars += sum(len(table) for table in found)
         if not 200 <= answer.status < 300 or answer.status == 206:
             is_transient = 500 <= answer.status < 600 or answer.status == 429
             raise (TransportError if is_transient else SourceError)(self._refusal(answer, body, said, shown))
         if said:
-            raise SourceError(said)
+            raise kind(said)
         if not answer.has_end and body.lstrip()[:1] not in {b"{", b"["} and not body.startswith(_PACKED):
             raise SourceError(
                 f"{shown}: expected a reply that says where it ends (by Content-Length, chunks or gzip), found one "
@@ -244,6 +266,17 @@ class _Read:
             f"{shown}: expected prices, found status {answer.status} ({phrase}){answer.note}"
             f"{f', {words}' if body else ''}. {act}, then run again"
         )
+
+
+def _advice(environment: Mapping[str, str]) -> str:
+    """What to do where a service is not reached."""
+    names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+    proxy = next((name for name in names if environment.get(name)), "")
+    return "Check that the service is up and reached from here" + (
+        f" directly: {proxy} is set, and proxies are not used, since one would look up addresses past our check of them"
+        if proxy
+        else ""
+    )
 
 
 def _late(shown: str, seconds: float) -> str:

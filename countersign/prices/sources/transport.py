@@ -184,6 +184,8 @@ class Client:
     limits: Limits
     hide: Callable[[str], str]
     """Takes secrets out of a text, before it is cut short."""
+    advice: str
+    """What to do where no reply came."""
 
     def get(self, url: str, whole: Patience) -> Answer:
         """The reply to a GET of ``url``, whatever its status.
@@ -217,8 +219,7 @@ class Client:
                 if answer:
                     return replace(answer, note=note)
                 raise TransportError(
-                    f"{self.shown}: expected a whole reply, found none{note}: {fault}. Check that the service is up "
-                    "and reached from here, then run again"
+                    f"{self.shown}: expected a whole reply, found none{note}: {fault}. {self.advice}, then run again"
                 )
 
     def _follow(self, url: str, patience: Patience) -> Answer:

@@ -9,15 +9,16 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from countersign.errors import ConfigError, CountersignError, SourceError, TransportError
+from countersign.errors import ConfigError, CountersignError, EmptyReplyError, SourceError, TransportError
 from countersign.prices.sources.bodies import Grid, scrub
 from countersign.prices.sources.cells import as_text, to_frame
-from countersign.prices.sources.shapes import Reading, Reply
+from countersign.prices.sources.shapes import ARRIVED, Reading, Reply
 from countersign.prices.sources.transport import within
 
 if TYPE_CHECKING:
@@ -86,11 +87,17 @@ class YahooSource:
             failed = next((error for future in futures if future in done and (error := future.exception())), None)
         if failed is not None:
             raise failed
-        frames = zip(self._symbols, (future.result() for future in futures), strict=True)
-        tables = (table for symbol, frame in frames for table in reply.rows(_grid(frame), symbol, self.uri))
-        return reply.mark(to_frame(tables, self.uri))
+        found = dict(zip(self._symbols, (future.result() for future in futures), strict=True))
+        grids = {symbol: _grid(one) for symbol, one in found.items() if not isinstance(one, EmptyReplyError)}
+        silent = {symbol: one for symbol, one in found.items() if isinstance(one, EmptyReplyError)}
+        if not grids:
+            raise next(iter(silent.values()))
+        tables = (table for symbol, grid in grids.items() for table in reply.rows(grid, symbol, self.uri))
+        frame = to_frame(tables, self.uri)
+        frame.attrs[ARRIVED] = replace(reply.arrived, silent=tuple(silent))
+        return frame
 
-    def _history(self, yfinance: Any, symbol: str, first: str, last: str) -> pd.DataFrame:
+    def _history(self, yfinance: Any, symbol: str, first: str, last: str) -> pd.DataFrame | EmptyReplyError:
         """Its quotes as yfinance has them: a bar a row, dated in the zone of the symbol's own exchange."""
         end = date.fromisoformat(last) + timedelta(days=1)
         try:
@@ -98,10 +105,11 @@ class YahooSource:
             # Without the adjustment of all prices, there is an adjusted close beside the quoted one.
             found = ticker.history(start=first, end=end.isoformat(), auto_adjust=False, actions=False, timeout=_TIMEOUT)
         except Exception as error:
-            raise _refusal(error, symbol, self.uri) from None
-        if found.empty:
-            raise _nothing(symbol, self.uri, "no rows")
-        return found
+            refusal = _refusal(error, symbol, self.uri)
+            if isinstance(refusal, EmptyReplyError):
+                return refusal
+            raise refusal from None
+        return _nothing(symbol, self.uri, "no rows") if found.empty else found
 
 
 def _refusal(error: Exception, symbol: str, uri: str) -> CountersignError:
@@ -129,8 +137,8 @@ def _refusal(error: Exception, symbol: str, uri: str) -> CountersignError:
     )
 
 
-def _nothing(symbol: str, uri: str, found: str) -> SourceError:
-    return SourceError(
+def _nothing(symbol: str, uri: str, found: str) -> EmptyReplyError:
+    return EmptyReplyError(
         f"{uri}: expected bars of {symbol}, found none ({found}). Check the symbol, its source.spelling and the dates, "
         "then run again: that nothing came does not say that it was delisted"
     )

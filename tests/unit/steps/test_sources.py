@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from countersign.project import Project, open_project
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.tables import PRICES_RAW, PRICES_REJECTED
 from tests.desk import configure
+from tests.service import Call, Service, reply
 
 TODAY = date(2013, 3, 4)
 FIRST, SECOND = "2008-09-02", "2008-09-03"
@@ -72,6 +74,37 @@ def test_a_bar_of_a_session_that_has_not_closed_refuses_the_delivery_whatever_se
         with pytest.raises(RefusedError, match=f"expected bars up to 2013-03-01, .* found some of {day}"):
             make()
     assert files(project.home / "artifacts") == before
+
+
+@pytest.mark.parametrize("silent", [("IBM",), ("IBM", "FB")], ids=["a fifth of five", "two of five"])
+def test_symbols_of_which_a_service_sends_nothing_are_named_up_to_the_limit_and_refused_beyond(
+    silent: tuple[str, ...], project: Project, now: datetime
+) -> None:
+    def answer(call: Call) -> None:
+        symbol = call.target.removeprefix("/")
+        rows = "".join(f"{day},10,11,9,10,10,100\n" for day in ("2008-08-29", FIRST)) if symbol not in silent else ""
+        call.send(reply(f"date,open,high,low,close,adj_close,volume\n{rows}"))
+
+    service = Service(answer)
+    url = f"{{kind: http, url: '{service.url}/{{symbol}}', allow_hosts: [127.0.0.1], adjustment: both}}"
+    path = project.home / "config" / "pipeline.yaml"
+    path.write_text(re.sub(r"(?ms)^source:.*?\n\n", f"source: {url}\n\n", path.read_text(encoding="utf-8")), "utf-8")
+    before = files(project.home / "artifacts")
+    try:
+        opened = open_project(project.home, TODAY)
+        if len(silent) == 1:
+            [made] = ingest_sessions(opened, [FIRST], now)
+            told = {check.name: check for check in made.checks}["bars_arrived"]
+            assert (told.status, told.refuses) == ("fail", False)
+            assert "nothing came of IBM" in told.sentence
+            raw = opened.store.read_table("prices_raw", FIRST, PRICES_RAW).frame
+            assert raw["symbol"].tolist() == ["AAPL", "FB", "GOOG", "MSFT"]
+        else:
+            with pytest.raises(SourceError, match=r"found nothing of 2 \(FB, IBM\), more than symbols_complete.*20%"):
+                list(ingest_sessions(opened, [FIRST], now))
+            assert files(project.home / "artifacts") == before
+    finally:
+        service.stop()
 
 
 def test_a_damaged_newest_session_can_be_made_again(project: Project, now: datetime) -> None:

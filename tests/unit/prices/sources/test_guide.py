@@ -23,7 +23,7 @@ def test_every_example_of_a_source_loads_and_opens(root: Path, tmp_path: Path) -
         if config.source.kind != "own":
             opened[config.source.kind] = open_source(config.source, tmp_path, calendar, config.symbols or (), {})
     assert {kind: source.uri for kind, source in opened.items()} == {
-        "http": "https://api.massive.com/v2/aggs/ticker/{symbol}/range/1/day/{start}/{end}",
+        "http": "https://api.massive.com/…",
         "sql": "postgresql+psycopg://db.example/prices",
         "yfinance": "yfinance",
     }

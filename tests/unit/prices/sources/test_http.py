@@ -20,6 +20,7 @@ import pytest
 
 from countersign.config import HttpSourceConfig
 from countersign.errors import ConfigError, SourceError, TransportError
+from countersign.prices.schema import arrived_in
 from countersign.prices.sources.http import HttpSource
 from countersign.prices.sources.transport import Limits
 from tests.service import Answer, Call, Service, always, reply
@@ -87,7 +88,7 @@ def test_one_request_brings_the_bars_of_the_days_that_are_asked_for(serve: Serve
     made = source(f"{service.url}/daily?from={{start}}&to={{end}}")
     assert closes(made) == [("2008-09-02", "AAPL", 166.19), ("2008-09-02", "IBM", 118.38)]
     assert service.targets == ["/daily?from=2008-09-02&to=2008-09-03"]
-    assert made.uri == f"{service.url}/daily"
+    assert made.uri == f"{service.url}/…"
 
 
 def test_each_symbol_is_asked_for_as_the_service_spells_it_and_bars_come_in_the_order_of_symbols(serve: Serve) -> None:
@@ -214,6 +215,17 @@ def test_a_key_goes_out_in_header_and_query_and_is_in_no_message_though_the_serv
     assert service.calls[0].headers["x-key"] == KEY
     told = f"{caught.value!s} {caught.value!r} {made.uri} {made!r} {made._config!r}"
     assert not [part for part in ("kx7", "Secret", "2008") if part in told]
+
+
+@pytest.mark.parametrize("path", ["/api/kx7SecretKey/{symbol}", "/kx7SecretKey", "?key=kx7SecretKey"])
+def test_a_key_that_stands_in_the_path_itself_is_not_shown(serve: Serve, path: str) -> None:
+    service = serve(always(reply("Oops", "500 Internal Server Error")))
+    made = source(service.url + path, symbols=("IBM",))
+    assert made.uri == f"{service.url}/…"
+    with pytest.raises(TransportError) as caught:
+        closes(made)
+    assert "kx7SecretKey" in service.targets[0]
+    assert "kx7SecretKey" not in f"{caught.value!s} {caught.value!r} {made!r} {made._config!r}"
 
 
 @pytest.mark.parametrize(
@@ -441,8 +453,8 @@ def test_a_server_that_misbehaves_ends_within_the_limits_in_one_clear_error(
     with pytest.raises(kind, match=words) as caught:
         closes(made)
     assert time.monotonic() - started < 2.5
-    assert type(caught.value) is kind
-    assert str(caught.value).startswith(f"{service.url}/ (IBM): expected ")
+    assert isinstance(caught.value, TransportError) == (kind is TransportError)
+    assert str(caught.value).startswith(f"{service.url}/… (IBM): expected ")
 
 
 def test_the_limit_on_the_whole_read_holds_over_many_slow_requests(serve: Serve) -> None:
@@ -474,7 +486,7 @@ def test_a_resolver_that_never_answers_holds_nothing_up(monkeypatch: pytest.Monk
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(10) and [])
     started = time.monotonic()
-    with pytest.raises(TransportError, match=r"^https://slow\.example/: expected all replies within 0\.2 s"):
+    with pytest.raises(TransportError, match=r"^https://slow\.example/…: expected all replies within 0\.2 s"):
         closes(source("https://slow.example/", limits=Limits(read=0.2)))
     assert time.monotonic() - started < 3
     answered.set()
@@ -495,6 +507,55 @@ def test_a_service_that_is_down_for_a_moment_is_asked_again_after_what_it_asks_f
 def test_nothing_listens_there(unused_port: int) -> None:
     with pytest.raises(TransportError, match=r"found none in 3 attempts: ConnectionRefusedError"):
         closes(source(f"http://127.0.0.1:{unused_port}/"))
+
+
+def test_a_proxy_is_not_used_and_the_error_says_so_without_its_password(serve: Serve, unused_port: int) -> None:
+    proxy = serve(always(reply(BARS)))
+    environment = {"https_proxy": proxy.url.replace("//", "//me:hunter2@")}
+    with pytest.raises(TransportError, match="directly: https_proxy is set, and proxies are not used") as told:
+        closes(source(f"http://127.0.0.1:{unused_port}/", environment=environment))
+    assert "hunter2" not in str(told.value)
+    assert proxy.calls == []
+
+
+EMPTY = {
+    "list": "[]",
+    "object": "{}",
+    "header": HEADER,
+    "words": "No data",
+    "results": '{"status": "OK", "results": []}',
+    "none": "",
+}
+
+
+@pytest.mark.parametrize("empty", EMPTY.values(), ids=EMPTY)
+def test_a_symbol_of_which_nothing_came_is_named_and_the_others_are_read(serve: Serve, empty: str) -> None:
+    bar = "date,open,high,low,close\n2008-09-02,1,1,1,7\n"
+    service = serve(lambda call: call.send(reply(empty if call.target == "/IBM" else bar)))
+    found = source(f"{service.url}/{{symbol}}", symbols=("AAPL", "IBM", "FB")).read("2008-09-02", "2008-09-03")
+    assert found["symbol"].tolist() == ["AAPL", "FB"]
+    assert arrived_in(found).silent == ("IBM",)
+    with pytest.raises(SourceError, match=r"\(IBM\): expected .*, found "):
+        closes(source(f"{service.url}/{{symbol}}", symbols=("IBM",)))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply('{"Note": "Our limit is 25 requests per day."}'),
+        reply("", "404 Not Found"),
+        reply(massive(1, ticker="IBM", more="/next")),
+    ],
+    ids=["an error", "not found", "a first page alone"],
+)
+def test_a_symbol_whose_reply_is_wrong_refuses_all(serve: Serve, answer: bytes) -> None:
+    def serving(call: Call) -> None:
+        empty = reply('{"status": "OK", "results": []}')
+        call.send({"/IBM": answer, "/next": empty}.get(call.target, reply(massive(1))))
+
+    service = serve(serving)
+    with pytest.raises(SourceError, match=r"\(IBM\): expected "):
+        closes(source(f"{service.url}/{{symbol}}", symbols=("AAPL", "IBM")))
 
 
 def test_the_limits_of_daily_use_are_those_of_the_guide() -> None:

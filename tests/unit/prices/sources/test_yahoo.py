@@ -16,6 +16,7 @@ import pytest
 
 from countersign.config import YahooSourceConfig
 from countersign.errors import ConfigError, SourceError, TransportError
+from countersign.prices.schema import arrived_in
 from countersign.prices.sources.yahoo import YahooSource
 from tests.service import Call, Service, reply
 
@@ -166,11 +167,27 @@ def test_what_is_no_data_is_refused_and_never_read_as_delisted(
         call.send(chart(symbol, DAYS) if good else reply(body, status, Connection="close"))
 
     yahoo(answer)
+    # What may be no more than nothing refuses the read where there is no other symbol; all else, in any company.
+    others = [] if "found none" in words else ["AAPL"]
     with pytest.raises(kind, match=f"^yfinance: expected bars of X, .*({words})|{words}") as caught:
-        source(tmp_path, "AAPL", "X").read("2008-09-02", "2008-09-03")
+        source(tmp_path, *others, "X").read("2008-09-02", "2008-09-03")
     told = str(caught.value).replace("does not say that it was delisted", "")
     assert "may be delisted" not in told
     assert "possibly" not in told
+
+
+@pytest.mark.parametrize("body", [case[1] for case in FAILURES if case[0] in ("empty", "null")], ids=["empty", "null"])
+def test_a_symbol_of_which_nothing_came_is_named_and_the_others_are_read(
+    yahoo: Callable[[Chart], Service], tmp_path: Path, body: str
+) -> None:
+    def answer(call: Call, symbol: str) -> None:
+        good = symbol == "AAPL" or "range=1d" in call.target
+        call.send(chart(symbol, DAYS) if good else reply(body, Connection="close"))
+
+    yahoo(answer)
+    found = source(tmp_path, "X", "AAPL").read("2008-09-02", "2008-09-03")
+    assert found["symbol"].tolist() == ["AAPL", "AAPL"]
+    assert arrived_in(found).silent == ("X",)
 
 
 def test_a_service_that_hangs_up_is_unreached(yahoo: Callable[[Chart], Service], tmp_path: Path) -> None:
