@@ -254,7 +254,8 @@ def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
         symbols = cleaned.bars["symbol"].tolist()
         verdicts = checks.require(
             f"prices_clean of {session}",
-            f"Correct {project.source.uri}, then run the session again",
+            f"See countersign quarantine list {session}; correct {project.source.uri}, or release what is right. Then "
+            "run the session again",
             checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.rejected_share.max_share),
             checks.symbols_complete(symbols, past.symbols(session), quality.symbols_complete.max_share),
             checks.bars_moved(cleaned.bars, past.last(session), quality.bars_moved.max_share),
