@@ -54,11 +54,13 @@ def init(
     """
     from dataclasses import asdict
 
+    from countersign.prices.sources.secrets import shown
     from countersign.steps.init import init_project
 
     found = init_project(folder, prices, terminal.clock(), calendar, adjustment)
     if as_json:
-        click.echo(as_text(asdict(found)))
+        told = [asdict(guess) | {"value": shown(guess.value)} for guess in found.guesses]
+        click.echo(as_text(asdict(found) | {"guesses": told}))
         return
     click.echo(_words(found, folder))
     first = next(guess.value for guess in found.guesses if guess.setting == "first_session")
@@ -70,6 +72,8 @@ def init(
 
 
 def _words(found: Started, folder: Path) -> str:
+    from countersign.prices.sources.secrets import shown
+
     lines = [
         f"{found.bars:,} bars, {found.first} … {found.last}, with {', '.join(found.columns)}"
         + (f"; without {', '.join(found.lacking)}" if found.lacking else "")
@@ -78,7 +82,10 @@ def _words(found: Started, folder: Path) -> str:
     ]
     width = max(len(guess.setting) for guess in found.guesses)
     for guess in found.guesses:
-        lines += [f"  {guess.setting:<{width}}  {guess.value or '(left out)'}", f"  {'':<{width}}    {guess.why}"]
+        lines += [
+            f"  {guess.setting:<{width}}  {shown(guess.value) or '(left out)'}",
+            f"  {'':<{width}}    {guess.why}",
+        ]
     lines += [
         "",
         f"Written to {folder / 'config'}: pipeline.yaml with these guesses, look through it; quality.yaml and",
