@@ -124,7 +124,8 @@ def accept(project: Project, session: str, by: str, reason: str, now: datetime, 
             nonce=secrets.token_hex(16),
         )
         reached("schema: journaled")
-        write_atomically(path, written)
+        # Where it is a link to the file that people keep, the link stays.
+        write_atomically(path.resolve(), written)
     return Accepted(contract, changed)
 
 

@@ -433,6 +433,15 @@ def test_a_mapping_that_was_edited_by_hand_is_told_of_and_a_comment_is_not(proje
     assert "edited by hand" in shown.stderr
 
 
+def test_a_contract_that_is_a_link_stays_one(project: Project, now: datetime) -> None:
+    path, kept = contract_path(project.home), project.home / "kept.yaml"
+    path.rename(kept)
+    path.symlink_to(kept)
+    agree(project, now, factor=by(0.01, "volume"))
+    assert path.is_symlink()
+    assert load_contract(project.home).mapping.factor_of("volume", SESSION) == 0.01
+
+
 MEANWHILE = """
 import gzip, pathlib
 import pandas as pd
