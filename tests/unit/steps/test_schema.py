@@ -380,6 +380,17 @@ def test_what_contradicts_itself_or_is_about_nothing_that_arrives_is_refused_by_
     assert snapshot(project) == before
 
 
+@pytest.mark.parametrize("name", ["Цена", "終値", "Κλείσιμο"])
+def test_names_in_other_scripts_are_told_apart_and_can_be_renamed(name: str, project: Project, now: datetime) -> None:
+    ingest(project, now)
+    expected = bars(project)
+    change(project.home, header("close", name))
+    change(project.home, with_column("市場", "T"))
+    agree(project, now, rename={name: "close"}, drop=["市場"])
+    assert ingest(project, now).checks[0].status == "pass"
+    assert bars(project) == expected
+
+
 def test_a_name_that_was_accepted_for_one_column_is_not_given_to_another(project: Project, now: datetime) -> None:
     change(project.home, header("close", "px"))
     agree(project, now, rename={"px": "close"})
