@@ -47,7 +47,8 @@ def load_history(project: Project, now: datetime) -> Made:
     first, last = config.history.start.isoformat(), project.calendar.at(project.first_session, -1)
     project.calendar.require_closed(last, now)
     require_basis(project, with_history=False)
-    reply, _ = agreed(project, "price_history", first, last)
+    reply, schema = agreed(project, "price_history", first, last)
+    contract = str(schema.numbers["contract"])
     latest, silent = arrived_in(reply).newest, require_answers(project, reply, quality)
     require_adjusted(project, reply)
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
@@ -76,7 +77,12 @@ def load_history(project: Project, now: datetime) -> Made:
         checks.history_complete(missing, len(expected), quality.history_complete.max_share),
         *rule_checks(cleaned, quality, len(reply)),
     )
-    source = {"source": project.source.uri, "adjustment": config.source.adjustment, "quality": quality.sha256}
+    source = {
+        "source": project.source.uri,
+        "adjustment": config.source.adjustment,
+        "contract": contract,
+        "quality": quality.sha256,
+    }
     stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
     recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, RECENT_SESSIONS)[0])]
     inputs = {HISTORY: stored.sha256, "adjustment": config.source.adjustment}
@@ -91,6 +97,7 @@ def load_history(project: Project, now: datetime) -> Made:
         "first_session": str(days.min()),
         "last_session": str(days.max()),
         "source": project.source.uri,
+        "contract": contract,
         **({"silent_symbols": ", ".join(silent)} if silent else {}),
         **{f"rule_{name}": found.count for name, found in cleaned.findings.items() if found.count},
     }
@@ -128,8 +135,9 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
     for session in sessions:
         calendar.require_closed(session, now)
     require_basis(project, with_history=True)
-    inputs = {"source": uri, "adjustment": project.config.source.adjustment}
     reply, schema = agreed(project, f"the reply of {uri}", calendar.at(sessions[0], -1), sessions[-1])
+    contract = str(schema.numbers["contract"])
+    inputs = {"source": uri, "adjustment": project.config.source.adjustment, "contract": contract}
     remedy = f"Correct {uri}, then run the session again"
     (dated,) = checks.require(
         f"the reply of {uri}", remedy, checks.dates(reply, _over(project, now), arrived_in(reply).newest)
@@ -163,6 +171,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
             "rows": len(raw),
             "symbols": int(raw["symbol"].nunique()),
             "source": uri,
+            "contract": contract,
             "restated": again.numbers["restated"],
         }
         yield Made(session, stored, (*verdicts, again), numbers)

@@ -23,7 +23,7 @@ from countersign.settings import parse_settings
 from countersign.steps.amendment import Changes, accept, unrecorded
 from countersign.steps.gate import verify_project
 from countersign.steps.model import train_first_model
-from countersign.steps.prices import ingest_sessions, load_history
+from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.schema import deliver
 from countersign.tables import PRICES_RAW
 
@@ -409,6 +409,29 @@ def test_the_check_of_a_session_says_by_which_contract_it_was_read(project: Proj
     assert contract() == first == load_contract(project.home).digest
     agree(project, now, factor=by(0.01, "volume"))
     assert contract() != first
+
+
+def test_prices_raw_records_its_contract_and_has_the_same_bytes_under_the_same_one(
+    project: Project, now: datetime
+) -> None:
+    first = ingest(project, now)
+    path = contract_path(project.home)
+    path.write_text("# another comment\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert ingest(project, now).stored.sha256 == first.stored.sha256
+    digest = load_contract(project.home).digest
+    assert (first.stored.inputs["contract"], first.numbers["contract"]) == (digest, digest)
+    agree(project, now, drop=["volume"])
+    other = ingest(project, now)
+    assert other.stored.inputs["contract"] == load_contract(project.home).digest != digest
+
+
+def test_prices_raw_of_before_contracts_were_recorded_is_still_read(project: Project, now: datetime) -> None:
+    made = ingest(project, now)
+    frame = project.store.read_table("prices_raw", SESSION, PRICES_RAW).frame
+    inputs = {name: value for name, value in made.stored.inputs.items() if name != "contract"}
+    project.store.write_table("prices_raw", SESSION, frame, PRICES_RAW, inputs)
+    (cleaned,) = clean_sessions(open_project(project.home, TODAY), [SESSION])
+    assert cleaned.numbers["rows"] == 4
 
 
 # --- what may come between
