@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from countersign import cli_gate, cli_init, cli_quarantine, cli_schema
-from countersign.cli_terminal import Terminal, as_text
+from countersign import cli_gate, cli_init, cli_quarantine, cli_schema, cli_tasks
+from countersign.cli_terminal import Terminal, as_text, progress
 
 
 class _Group(click.Group):
@@ -52,7 +52,13 @@ def main(context: click.Context, home: Path | None) -> None:
     )
 
 
-for command in (*cli_gate.COMMANDS, cli_init.init, cli_quarantine.quarantine, cli_schema.schema):
+for command in (
+    *cli_tasks.COMMANDS,
+    *cli_gate.COMMANDS,
+    cli_init.init,
+    cli_quarantine.quarantine,
+    cli_schema.schema,
+):
     main.add_command(command)
 
 
@@ -90,10 +96,8 @@ def evaluate(terminal: Terminal, first: datetime | None, last: datetime | None, 
 
     project = terminal.open_project()
     start, end = (day.date().isoformat() if day else None for day in (first, last))
-    with click.progressbar(length=1000, label="Training", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        found = evaluate_source(
-            project, start, end, terminal.clock(), lambda done, of: bar.update(round(1000 * done / of) - bar.pos)
-        )
+    with progress("Training") as done:
+        found = evaluate_source(project, start, end, terminal.clock(), lambda folds, of: done(folds / of))
     click.echo(as_text(found.as_dict()) if as_json else evaluation_text(found))
 
 
@@ -115,10 +119,8 @@ def replay(terminal: Terminal, first: datetime | None, last: datetime | None, as
 
     project = terminal.open_project()
     start, end = (day.date().isoformat() if day else None for day in (first, last))
-    with click.progressbar(length=1000, label="Replaying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        found = replay_source(
-            project, start, end, terminal.clock(), lambda done: bar.update(round(1000 * done) - bar.pos)
-        )
+    with progress("Replaying") as done:
+        found = replay_source(project, start, end, terminal.clock(), done)
     click.echo(as_text(replay_dict(found)) if as_json else replay_text(found))
 
 

@@ -1,4 +1,4 @@
-"""Terminal: what a command is given besides its arguments.
+"""Terminal: what a command is given besides its arguments, and what several print with.
 
 Belongs here: the project folder, the clock and the places of keys, as ``cli`` found them. Does not belong here: finding
 them, commands.
@@ -6,11 +6,15 @@ them, commands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 if TYPE_CHECKING:
     from countersign.project import Project
@@ -38,3 +42,10 @@ def as_text(value: Any) -> str:
     from countersign.storage.codec import json_bytes
 
     return json_bytes(value).decode()
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[float], None]]:
+    """A bar on standard error, moved by the share that is done; nothing where that is no terminal."""
+    with click.progressbar(length=1000, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        yield lambda share: bar.update(round(1000 * share) - bar.pos)
