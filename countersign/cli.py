@@ -15,8 +15,8 @@ from typing import Any
 
 import click
 
-from countersign import cli_gate, cli_init, cli_quarantine, cli_schema, cli_tasks
-from countersign.cli_terminal import Terminal, as_text, progress
+from countersign import cli_gate, cli_init, cli_quarantine, cli_run, cli_schema, cli_show, cli_tasks
+from countersign.cli_terminal import Day, Terminal, as_text, progress
 
 
 class _Group(click.Group):
@@ -54,6 +54,8 @@ def main(context: click.Context, home: Path | None) -> None:
 
 for command in (
     *cli_tasks.COMMANDS,
+    cli_run.run,
+    cli_show.show,
     *cli_gate.COMMANDS,
     cli_init.init,
     cli_quarantine.quarantine,
@@ -76,15 +78,12 @@ def status(terminal: Terminal, as_json: bool) -> None:
     click.echo(as_text(found) if as_json else status_text(found))
 
 
-_DATE = click.DateTime(["%Y-%m-%d"])
-
-
 @main.command()
-@click.option("--from", "first", type=_DATE, help="First date of the data. Default: history.start.")
-@click.option("--to", "last", type=_DATE, help="Last date of the data. Default: all that the source has.")
+@click.option("--from", "first", type=Day(), help="First date of the data. Default: history.start.")
+@click.option("--to", "last", type=Day(), help="Last date of the data. Default: all that the source has.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def evaluate(terminal: Terminal, first: datetime | None, last: datetime | None, as_json: bool) -> None:
+def evaluate(terminal: Terminal, first: str | None, last: str | None, as_json: bool) -> None:
     """Measure the model walk-forward on the source's prices, beside the baseline and the naive forecast.
 
     Trains on everything before each fold, scores the fold, goes on. Nothing is stored and no model changes.
@@ -95,18 +94,17 @@ def evaluate(terminal: Terminal, first: datetime | None, last: datetime | None, 
     from countersign.steps.model import evaluate_source
 
     project = terminal.open_project()
-    start, end = (day.date().isoformat() if day else None for day in (first, last))
     with progress("Training") as done:
-        found = evaluate_source(project, start, end, terminal.clock(), lambda folds, of: done(folds / of))
+        found = evaluate_source(project, first, last, terminal.clock(), lambda folds, of: done(folds / of))
     click.echo(as_text(found.as_dict()) if as_json else evaluation_text(found))
 
 
 @main.command()
-@click.option("--from", "first", type=_DATE, help="First date that is judged. Default: history.start.")
-@click.option("--to", "last", type=_DATE, help="Last date that is judged. Default: all that the source has.")
+@click.option("--from", "first", type=Day(), help="First date that is judged. Default: history.start.")
+@click.option("--to", "last", type=Day(), help="Last date that is judged. Default: all that the source has.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the dates of every alarm.")
 @click.pass_obj
-def replay(terminal: Terminal, first: datetime | None, last: datetime | None, as_json: bool) -> None:
+def replay(terminal: Terminal, first: str | None, last: str | None, as_json: bool) -> None:
     """Run monitoring over history: how often each threshold alarms, and would if it were halved or doubled.
 
     Forecasts are walk-forward; validation and drift references are those that each year would have begun with.
@@ -118,9 +116,8 @@ def replay(terminal: Terminal, first: datetime | None, last: datetime | None, as
     from countersign.steps.replay import replay_source
 
     project = terminal.open_project()
-    start, end = (day.date().isoformat() if day else None for day in (first, last))
     with progress("Replaying") as done:
-        found = replay_source(project, start, end, terminal.clock(), done)
+        found = replay_source(project, first, last, terminal.clock(), done)
     click.echo(as_text(replay_dict(found)) if as_json else replay_text(found))
 
 

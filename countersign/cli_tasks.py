@@ -7,18 +7,19 @@ The log goes to standard error; standard output has what ``--json`` asks for, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from countersign.cli_terminal import Terminal, as_text, progress
+from countersign.cli_terminal import Day, Terminal, as_text, progress
 
 if TYPE_CHECKING:
     from countersign.project import Project
     from countersign.steps.plain import Written
 
+_Work = Callable[["Project", Callable[[float], None]], "Written"]
+"""What a task does with a project, telling the share that is done."""
 _IN: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 _OUT: Final = click.Path(dir_okay=False, path_type=Path)
 
@@ -56,7 +57,7 @@ def ingest(terminal: Terminal, source: Path, output: Path, as_json: bool) -> Non
     """
     from countersign.steps.plain import ingest_file
 
-    _run(terminal, source, as_json, lambda project: ingest_file(project, source, output, terminal.clock()))
+    _run(terminal, source, as_json, lambda project, _: ingest_file(project, source, output, terminal.clock()))
 
 
 @click.command()
@@ -71,7 +72,7 @@ def clean(terminal: Terminal, source: Path, output: Path, rejected: Path | None,
     from countersign.steps.plain import clean_file
 
     aside = rejected or output.with_name("prices_rejected.json")
-    _run(terminal, source, as_json, lambda project: clean_file(project, source, output, aside))
+    _run(terminal, source, as_json, lambda project, _: clean_file(project, source, output, aside))
 
 
 @click.command()
@@ -86,21 +87,22 @@ def train(terminal: Terminal, source: Path, output: Path, as_json: bool) -> None
     """
     from countersign.steps.plain import train_file
 
-    def work(project: Project) -> Written:
-        with progress("Training") as done:
-            return train_file(project, source, output, lambda folds, of: done(folds / of))
-
-    _run(terminal, source, as_json, work)
+    _run(
+        terminal,
+        source,
+        as_json,
+        lambda project, done: train_file(project, source, output, lambda folds, of: done(folds / of)),
+    )
     click.echo("Not in service: no signature and no journal stands behind this model.", err=True)
 
 
 @click.command()
 @_task("prices_clean.json, as clean wrote it.", "Such as scores.json.")
 @_MODEL
-@click.option("--session", type=click.DateTime(["%Y-%m-%d"]), help="Default: the newest session of the file.")
+@click.option("--session", type=Day(), help="Default: the newest session of the file.")
 @click.pass_obj
 def score(
-    terminal: Terminal, source: Path, output: Path, model: Path | None, session: datetime | None, as_json: bool
+    terminal: Terminal, source: Path, output: Path, model: Path | None, session: str | None, as_json: bool
 ) -> None:
     """Score one session of a FILE, from its bars and those of the 62 sessions before it.
 
@@ -108,8 +110,7 @@ def score(
     """
     from countersign.steps.plain import score_file
 
-    day = f"{session:%Y-%m-%d}" if session else None
-    _run(terminal, source, as_json, lambda project: score_file(project, source, output, model, day))
+    _run(terminal, source, as_json, lambda project, _: score_file(project, source, output, model, session))
 
 
 @click.command()
@@ -125,18 +126,19 @@ def report(terminal: Terminal, source: Path, output: Path, model: Path | None, a
     """
     from countersign.steps.plain import report_file
 
-    _run(terminal, source, as_json, lambda project: report_file(project, source, output, model))
+    _run(terminal, source, as_json, lambda project, _: report_file(project, source, output, model))
 
 
-def _run(terminal: Terminal, source: Path, as_json: bool, work: Callable[[Project], Written]) -> None:
+def _run(terminal: Terminal, source: Path, as_json: bool, work: _Work) -> None:
     """Do ``work`` between the lines of a log, and print what was written where it is asked for."""
-    name = click.get_current_context().info_name
+    name = click.get_current_context().info_name or ""
 
     def log(what: str, words: str) -> None:
         click.echo(f"{terminal.clock():%Y-%m-%dT%H:%M:%SZ} {name:<6} {what:<7} {words}", err=True)
 
     log("start", str(source))
-    made = work(terminal.open_project())
+    with progress(f"{name} {source.name}") as done:
+        made = work(terminal.open_project(), done)
     warnings = [check.sentence for check in made.checks if check.status == "fail"]
     for sentence in warnings:
         log("warning", sentence)

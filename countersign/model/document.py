@@ -26,7 +26,8 @@ def train_model(
 ) -> tuple[dict[str, Any], Evaluation]:
     """Train on all of ``panel``, evaluate walk-forward on the same sessions: the body of ``model.json``.
 
-    ``progress`` is called as by ``walk_forward``. Same panel, settings and code → the same body. Raises ``ModelError`` where there is too little to learn from.
+    ``progress`` is called as by ``walk_forward``. Same panel, settings and code → the same body. Raises ``ModelError``
+    where there is too little to learn from.
     """
     rows = training_rows(panel)
     model = fit(rows, config)

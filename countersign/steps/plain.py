@@ -1,8 +1,8 @@
 """The seed's tasks from a file to a file: ingest, clean, train, score, report, by the project's settings.
 
 Belongs here: reading a file and verifying it, calling what the other steps call, writing. Does not belong here: the
-project's store and journal, of which nothing is changed. No session stands in the headers of these files, and what they
-were made from is other than in the store: none of them can be taken for the artifact of a session or a model in service.
+project's store and journal, of which nothing is changed. No session stands in the headers of these files, and the
+journal knows none of them: they cannot be taken for the artifacts of a session, nor the model for one in service.
 """
 
 from __future__ import annotations
@@ -66,9 +66,8 @@ def ingest_file(project: Project, prices: Path, output: Path, now: datetime) -> 
     if isinstance(config.source, FileSourceConfig):
         source = config.source.model_copy(update={"path": str(prices)})
     opened = open_source(source, Path(), project.calendar, config.symbols or (), {}, renamed(project.home))
-    raw = read_bars(
-        replace(project, source=opened), str(prices), config.history.start.isoformat(), newest_session(project, now), now
-    )
+    first, last = config.history.start.isoformat(), newest_session(project, now)
+    raw = read_bars(replace(project, source=opened), str(prices), first, last, now)
     with prices.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     raw = conform(raw.sort_values(["date", "symbol"], kind="stable"), PRICES_RAW)
@@ -155,8 +154,8 @@ def report_file(project: Project, scores: Path, output: Path, model: Path | None
     chosen = _chosen(project, model, session)
     if made_from["model"] != chosen.sha256:
         raise ModelError(
-            f"{scores}: expected scores made by the model {chosen.sha256[:12]} ({model or 'in service'}), found those of "
-            f"{header.inputs['model'][:12]}. Name the file of that one with --model"
+            f"{scores}: expected scores made by the model {chosen.sha256[:12]} ({model or 'in service'}), found "
+            f"those of {made_from['model'][:12]}. Name the file of that one with --model"
         )
     text = plain_report_text(
         session,
@@ -260,8 +259,8 @@ def _read(
 def _unlike(path: Path, name: str, task: str, error: Exception) -> ArtifactError:
     said = str(error) if isinstance(error, ArtifactError) else "it says less than a model does"
     return ArtifactError(
-        f"{path}: expected {name} as countersign {task} writes it: {said}. "
-        f"Make it with: countersign {task} --input FILE --output {path}"
+        f"{path}: expected {name} as countersign {task} writes it, found that {said}. "
+        f"Make it with: countersign {task} --input FILE --output {name}.json"
     )
 
 
