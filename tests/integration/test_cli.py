@@ -14,14 +14,9 @@ from click.testing import CliRunner, Result
 
 from countersign.checks import CheckResult
 from countersign.cli import main
-from countersign.monitoring.latency import no_runs
 from countersign.project import Project
 from countersign.steps.alerts import note_checks
-from countersign.steps.metrics import metric_sessions
-from countersign.steps.monitoring import drift_sessions, outcome_sessions
-from countersign.steps.prices import clean_sessions, ingest_sessions
-from countersign.steps.reports import report_sessions
-from countersign.steps.scoring import feature_sessions, score_sessions
+from tests.steps import run_sessions
 
 SESSIONS = ["2008-09-02", "2008-09-03"]
 
@@ -36,20 +31,6 @@ def snapshot(home: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in files}
 
 
-def run_sessions(project: Project, now: datetime) -> None:
-    for step in (
-        ingest_sessions(project, SESSIONS, now),
-        clean_sessions(project, SESSIONS),
-        feature_sessions(project, SESSIONS),
-        score_sessions(project, SESSIONS, now),
-        outcome_sessions(project, SESSIONS),
-        drift_sessions(project, SESSIONS),
-        metric_sessions(project, SESSIONS, no_runs, now),
-        report_sessions(project, SESSIONS),
-    ):
-        assert len(list(step)) == len(SESSIONS)
-
-
 def test_status_of_a_new_project_says_how_to_make_the_first_model(empty_home: Path) -> None:
     result = countersign(empty_home, "status")
     assert result.exit_code == 0
@@ -60,7 +41,7 @@ def test_status_of_a_new_project_says_how_to_make_the_first_model(empty_home: Pa
 def test_status_shows_the_model_in_service_the_last_session_and_what_needs_a_person(
     project: Project, now: datetime
 ) -> None:
-    run_sessions(project, now)
+    run_sessions(project, SESSIONS, now)
     text = countersign(project.home, "status").stdout
     found = json.loads(countersign(project.home, "status", "--json").stdout)
     document = json.loads((project.home / "artifacts" / "model.json").read_bytes())
@@ -73,6 +54,14 @@ def test_status_shows_the_model_in_service_the_last_session_and_what_needs_a_per
     assert found["last_session"]["held"] == sum(row["decision"] == "hold" for row in scores)
     assert any("without a signature" in line for line in found["needs_a_person"])
     assert document["sha256"][:12] in text
+    judged = [
+        row["status"]
+        for name in ("metrics", "drift")
+        for row in json.loads((project.home / f"artifacts/sessions/2008-09-03/{name}.json").read_bytes())["data"]
+    ]
+    counts = {status: judged.count(status) for status in ("pass", "fail", "insufficient")}
+    assert found["checks"] == counts | {"failing": []}
+    assert f"{counts['pass']} pass, 0 fail, {counts['insufficient']} without enough evidence" in text
     assert "Last session  2008-09-03" in text
     assert found["alerts"] == []
     assert "No alert is open." in text
@@ -102,7 +91,7 @@ def test_status_names_a_damaged_log_of_alerts_and_goes_on(project: Project) -> N
 
 @pytest.mark.parametrize("artifact", ["model.json", "sessions/2008-09-03/scores.json"])
 def test_status_names_a_damaged_artifact_and_goes_on(artifact: str, project: Project, now: datetime) -> None:
-    run_sessions(project, now)
+    run_sessions(project, SESSIONS, now)
     places = [project.home / "artifacts" / artifact]
     if artifact == "model.json":
         places = list((project.home / "artifacts" / "models").rglob("model.json"))
