@@ -11,16 +11,61 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from countersign import cli_gate, cli_init, cli_quarantine, cli_run, cli_schema, cli_show, cli_tasks
 from countersign.cli_terminal import Day, Terminal, as_text, progress
 
+_SECTIONS: Final = {
+    "Sessions": {
+        "run": "Run the daily job through Dagster.",
+        "status": "The model in service, the last session, what needs a person.",
+        "show": "The scores of a session, and what came of them.",
+        "history": "Which model scored a session, and who approved it.",
+        "evaluate": "The model walk-forward, beside the baselines.",
+        "replay": "How often each threshold would have alarmed.",
+    },
+    "From a file to a file, without Dagster": {
+        "ingest": "Bars of any layout that is known, to prices_raw.json.",
+        "clean": "prices_raw.json to prices_clean.json, by the rules.",
+        "train": "prices_clean.json to model.json, which is not in service.",
+        "score": "prices_clean.json to scores.json.",
+        "report": "scores.json to report.txt.",
+    },
+    "A new model, and who signs for it": {
+        "retrain": "Ask for a new model.",
+        "review": "What waits for a decision, with its evidence.",
+        "approve": "Sign that a candidate may replace the model in service.",
+        "reject": "Sign that it may not.",
+        "request-changes": "Sign that something has to change before the next one.",
+        "ratify": "Sign, as a second person, for a break-glass deployment.",
+        "revoke": "Sign that the model in service leaves it.",
+        "rollback": "Sign that an earlier model returns.",
+        "sign": "Sign a decision to be put on record elsewhere.",
+        "deploy": "Put into service what a signed decision made due.",
+        "signer": "Who may sign.",
+        "verify": "Tell the journal again, every hash and signature.",
+        "drill": "Prove in a scratch copy that bad models are refused.",
+    },
+    "What people decide on": {
+        "init": "Begin a project folder for your own prices.",
+        "schema": "The columns that are agreed on, and those that arrive.",
+        "quarantine": "Rows that broke a rule, and who let them through.",
+        "thresholds": "What monitoring judges by.",
+    },
+}
+"""The commands as ``--help`` lists them, each in a few words."""
+
 
 class _Group(click.Group):
-    """Says an error of the domain in one clear message, exit code 2."""
+    """Lists commands in sections. Says an error of the domain in one clear message, exit code 2."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, rows in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(rows.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         from countersign.errors import CountersignError
@@ -41,7 +86,10 @@ class _Group(click.Group):
 @click.version_option(package_name="countersign")
 @click.pass_context
 def main(context: click.Context, home: Path | None) -> None:
-    """Countersign: a daily risk model on market prices that only a person can replace."""
+    """Countersign: a daily risk model on market prices that only a person can replace.
+
+    Example: countersign run --session 2008-09-02
+    """
     key = os.environ.get("COUNTERSIGN_KEY")
     context.obj = Terminal(
         home=(home or Path(os.environ.get("COUNTERSIGN_HOME") or Path.cwd())).resolve(),

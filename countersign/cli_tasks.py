@@ -53,7 +53,7 @@ def ingest(terminal: Terminal, source: Path, output: Path, as_json: bool) -> Non
     Calendar, symbols, adjustment and first date are those of the project's config/pipeline.yaml. No Dagster is needed,
     and nothing of the project is changed; so it is for clean, train, score and report.
 
-    Example: countersign ingest --input data/sample/prices.csv.gz --output work/prices_raw.json
+    Example: countersign ingest --input bars.csv --output prices_raw.json
     """
     from countersign.steps.plain import ingest_file
 
@@ -67,7 +67,7 @@ def ingest(terminal: Terminal, source: Path, output: Path, as_json: bool) -> Non
 def clean(terminal: Terminal, source: Path, output: Path, rejected: Path | None, as_json: bool) -> None:
     """Sort bars by the rules of config/quality.yaml: prices_clean.json, and prices_rejected.json with reasons.
 
-    Example: countersign clean --input work/prices_raw.json --output work/prices_clean.json
+    Example: countersign clean --input prices_raw.json --output prices_clean.json
     """
     from countersign.steps.plain import clean_file
 
@@ -83,7 +83,7 @@ def train(terminal: Terminal, source: Path, output: Path, as_json: bool) -> None
 
     The model is not in service, and cannot get there from here: that takes a signature (countersign retrain).
 
-    Example: countersign train --input work/prices_clean.json --output work/model.json
+    Example: countersign train --input prices_clean.json --output model.json
     """
     from countersign.steps.plain import train_file
 
@@ -106,7 +106,7 @@ def score(
 ) -> None:
     """Score one session of a FILE, from its bars and those of the 62 sessions before it.
 
-    Example: countersign score --input work/prices_clean.json --model work/model.json --output work/scores.json
+    Example: countersign score --input prices_clean.json --output scores.json
     """
     from countersign.steps.plain import score_file
 
@@ -122,7 +122,7 @@ def report(terminal: Terminal, source: Path, output: Path, model: Path | None, a
 
     The report of a run, with monitoring, lies in artifacts/sessions/ beside its page.
 
-    Example: countersign report --input work/scores.json --model work/model.json --output work/report.txt
+    Example: countersign report --input scores.json --output report.txt
     """
     from countersign.steps.plain import report_file
 
