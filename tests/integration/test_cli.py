@@ -16,6 +16,7 @@ from countersign.checks import CheckResult
 from countersign.cli import main
 from countersign.project import Project
 from countersign.steps.alerts import note_checks
+from countersign.tables import METRICS
 from tests.steps import run_sessions
 
 SESSIONS = ["2008-09-02", "2008-09-03"]
@@ -80,6 +81,17 @@ def test_status_shows_the_alerts_that_are_open(project: Project, now: datetime) 
         "since": "2008-09-02",
         "sentence": "AUC 0.510 is low",
     }
+
+
+def test_status_names_each_measure_that_failed_in_the_last_session(project: Project, now: datetime) -> None:
+    run_sessions(project, SESSIONS, now)
+    metrics = project.store.read_table("metrics", SESSIONS[-1], METRICS).frame
+    metrics.loc[metrics["measure"] == "approval_rate", "status"] = "fail"
+    project.store.write_table("metrics", SESSIONS[-1], metrics, METRICS, {})
+    found = json.loads(countersign(project.home, "status", "--json").stdout)["checks"]
+    assert (found["fail"], found["failing"]) == (1, ["business approval_rate"])
+    text = " ".join(countersign(project.home, "status").stdout.split())
+    assert "without enough evidence; failing: business approval_rate Closed" in text
 
 
 def test_status_names_a_damaged_log_of_alerts_and_goes_on(project: Project) -> None:
@@ -245,11 +257,12 @@ def test_show_prints_each_score_as_it_is_stored_and_what_came_once_that_is_known
     outcomes = json.loads((project.home / "artifacts/sessions/2008-09-09/outcomes.json").read_bytes())["data"]
     came = {row["symbol"]: row["bad_week"] for row in outcomes}
     result = countersign(project.home, "show", "2008-09-02")
-    rows = {words[0]: words[1:] for line in result.stdout.splitlines() if len(words := line.split()) == 9}
-    assert list(rows) == [
-        "symbol",
-        *sorted(came, key=lambda s: next(-r["bad_week_probability"] for r in stored["data"] if r["symbol"] == s)),
-    ]
+    lines = result.stdout.partition(" symbol ")[2].splitlines()
+    rows = {
+        words[0]: words[1:] for line in lines if len(words := line.split()) == 9 and words[1] in ("approve", "hold")
+    }
+    riskiest = sorted(stored["data"], key=lambda row: -row["bad_week_probability"])
+    assert list(rows) == [row["symbol"] for row in riskiest]
     for row in stored["data"]:
         shown = rows[row["symbol"]]
         assert shown[:2] == [row["decision"], f"{row['bad_week_probability']:.1%}"]
