@@ -86,12 +86,12 @@ def test_status_shows_the_alerts_that_are_open(project: Project, now: datetime) 
 def test_status_names_each_measure_that_failed_in_the_last_session(project: Project, now: datetime) -> None:
     run_sessions(project, SESSIONS, now)
     metrics = project.store.read_table("metrics", SESSIONS[-1], METRICS).frame
-    metrics.loc[metrics["measure"] == "approval_rate", "status"] = "fail"
+    metrics.loc[metrics["measure"] == "rejected_share", "status"] = "fail"
     project.store.write_table("metrics", SESSIONS[-1], metrics, METRICS, {})
     found = json.loads(countersign(project.home, "status", "--json").stdout)["checks"]
-    assert (found["fail"], found["failing"]) == (1, ["business approval_rate"])
+    assert (found["fail"], found["failing"]) == (1, ["data rejected_share"])
     text = " ".join(countersign(project.home, "status").stdout.split())
-    assert "without enough evidence; failing: business approval_rate Closed" in text
+    assert "without enough evidence; failing: data rejected_share Closed" in text
 
 
 def test_status_names_a_damaged_log_of_alerts_and_goes_on(project: Project) -> None:
