@@ -24,6 +24,7 @@ from countersign.features import LOOKBACK
 from countersign.model.document import train_model
 from countersign.model.scoring import FittedModel
 from countersign.model.targets import HORIZON
+from countersign.prices.ingest import in_order
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.prices.sources import open_source
 from countersign.project import Project
@@ -70,7 +71,7 @@ def ingest_file(project: Project, prices: Path, output: Path, now: datetime) -> 
     raw = read_bars(replace(project, source=opened), str(prices), first, last, now)
     with prices.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    raw = conform(raw.sort_values(["date", "symbol"], kind="stable"), PRICES_RAW)
+    raw = conform(in_order(raw), PRICES_RAW)
     inputs = {"source": digest, "adjustment": source.adjustment}
     sha256 = _write_table(output, "prices_raw", raw, PRICES_RAW, inputs)
     return Written(output, sha256, {"source": str(prices), **_panel_numbers(raw)})

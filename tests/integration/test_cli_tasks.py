@@ -103,6 +103,13 @@ def test_the_same_file_gives_the_same_bytes_whatever_it_is_called(made: Path, ru
         assert (tmp_path / f"{again}.json").read_bytes() == (made / "history" / f"{name}.json").read_bytes()
 
 
+def test_in_which_order_a_file_has_its_rows_makes_no_difference(made: Path, run_home: Path, tmp_path: Path) -> None:
+    head, *rows = (made / "history" / "raw.ext").read_text().splitlines()
+    (tmp_path / "bars").write_text("\n".join([head, *reversed(rows)]))
+    done(run_home, "ingest", "--input", tmp_path / "bars", "--output", tmp_path / "raw.json")
+    assert table(tmp_path / "raw.json") == table(made / "history" / "prices_raw.json")
+
+
 def test_the_log_is_on_stderr_and_json_on_stdout_says_the_same(made: Path, run_home: Path, tmp_path: Path) -> None:
     raw, output = made / "session" / "prices_raw.json", tmp_path / "clean.json"
     result = done(run_home, "clean", "--input", raw, "--output", output, "--json")

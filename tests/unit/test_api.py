@@ -78,6 +78,14 @@ def test_prices_go_on_from_the_history_into_the_daily_sessions_without_a_gap_or_
     assert found.groupby("symbol")["date"].apply(lambda column: column.astype(str).tolist()).tolist() == [days] * 4
 
 
+def test_a_session_before_the_first_daily_one_is_of_the_history_alone(run_home: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(run_home, tmp_path / "home"))
+    config = home / "config" / "pipeline.yaml"
+    config.write_text(config.read_text().replace("first_session: 2008-09-02", "first_session: 2008-09-04"))
+    found = countersign.open_project(home).prices("2008-08-29", "2008-09-04")
+    assert sorted(set(found["date"].astype(str))) == ["2008-08-29", "2008-09-04"]
+
+
 @pytest.mark.parametrize(
     ("first", "last", "error", "says"),
     [
