@@ -10,6 +10,7 @@ Belongs here: what ``make run`` does. Does not belong here: the work of a run (`
 import argparse
 import importlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -163,9 +164,11 @@ def main(argv: list[str] | None = None) -> int:
     say(f"\n{text}")
     say(f"Report     {stored.location}")
     say(f"Artifacts  {project.store.root}")
-    say("Next       make ui, Dagster's pages with these runs; .venv/bin/countersign status")
+    # Another folder than the checkout has to be named each time, wherever the next command is typed.
+    named = f"COUNTERSIGN_HOME={shlex.quote(str(home))} " if os.environ.get("COUNTERSIGN_HOME") else ""
+    say(f"Next       {named}make ui, Dagster's pages with these runs; {named}.venv/bin/countersign status")
     for session in upcoming:
-        say(f"           make run SESSION={session}")
+        say(f"           {named}make run SESSION={session}")
     return 0
 
 
