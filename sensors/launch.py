@@ -76,7 +76,7 @@ def launch(
     if done:
         span = sessions[0] if len(sessions) == 1 else f"{sessions[0]} … {sessions[-1]}"
         say(
-            f"{done} of {counted(len(sessions), 'session')} ({span}) were complete already: not run again. To ask the "
+            f"{done} of {counted(len(sessions), 'session')} ({span}) complete already: not run again. To ask the "
             f"source anew: countersign run --again --from {sessions[0]} --to {sessions[-1]}"
         )
     return True
@@ -166,7 +166,8 @@ def main(argv: list[str] | None = None) -> int:
     say(f"Artifacts  {project.store.root}")
     # Another folder than the checkout has to be named each time, wherever the next command is typed.
     named = f"COUNTERSIGN_HOME={shlex.quote(str(home))} " if os.environ.get("COUNTERSIGN_HOME") else ""
-    say(f"Next       {named}make ui, Dagster's pages with these runs; {named}.venv/bin/countersign status")
+    say(f"Next       {named}make ui   # Dagster's pages with these runs")
+    say(f"           {named}.venv/bin/countersign status")
     for session in upcoming:
         say(f"           {named}make run SESSION={session}")
     return 0

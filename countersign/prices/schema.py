@@ -44,7 +44,8 @@ class Difference:
 def acceptance(found: Sequence[Difference]) -> str:
     """The command with which a person would accept what ``found`` says, if that is how the source is from now on.
 
-    Empty where no mapping helps. One column that is missing and one that is new are taken for one with another name.
+    Empty where no mapping helps: what has none of the columns that bars need is no table of bars. One column that is
+    missing and one that is new are taken for one with another name.
 
     >>> acceptance([Difference("close", "number", "missing"), Difference("px_last", "not in it", "new")])
     'countersign schema accept --rename px_last=close --by NAME --reason "…"'
@@ -56,6 +57,8 @@ def acceptance(found: Sequence[Difference]) -> str:
         parts.append(f"--rename {new[0]}={missing[0]}")
     else:
         needed = [name for name in missing if name in NEEDED]
+        if len(needed) == len(NEEDED):
+            return ""
         parts += [f"--rename THEIRS={name}" for name in needed]
         # A new column may be one of those that have no name yet.
         parts += [f"--drop {name}" for name in (*missing, *(() if needed else new)) if name not in needed]

@@ -69,6 +69,7 @@ def agreed(project: Project, what: str, first: str, last: str) -> tuple[pd.DataF
         remedy += f" and decide: {command}"
     if found.bars is None:
         # Its header alone may look right: the bars could not be read all the same.
-        raise checks.RefusedError(f"{what} is refused: {found.problem}. {remedy}", (checks.schema_unread(verdict),))
+        problem = found.problem.removeprefix(f"{what}: ")
+        raise checks.RefusedError(f"{what} is refused: {problem}. {remedy}", (checks.schema_unread(verdict),))
     checks.require(what, remedy, verdict)
     return found.bars, verdict
