@@ -333,7 +333,7 @@ def _parquet(file: Any, head: bytes, uri: str, budget: Budget) -> Grid:
         raise SourceError(f"{uri}: expected at most {MAX_COLUMNS:,} columns, found {len(names):,}. Deliver fewer")
 
     def batches(places: Sequence[int]) -> Iterator[dict[int, pa.Array]]:
-        _require_small_columns(found.metadata, {names[place] for place in places}, uri, budget)
+        _require_small_columns(found, {names[place] for place in places}, uri, budget)
         with _as_invalid():
             for batch in found.iter_batches(columns=[names[place] for place in places]):
                 yield {place: as_text(batch.column(names[place])) for place in places}
@@ -360,13 +360,15 @@ def _as_invalid() -> Iterator[None]:
         raise pa.ArrowInvalid(str(error)) from error
 
 
-def _require_small_columns(metadata: Any, names: set[str], uri: str, budget: Budget) -> None:
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for place in range(group.num_columns):
-            column = group.column(place)
-            if column.path_in_schema not in names and column.path_in_schema.split(".")[0] not in names:
-                continue
+def _require_small_columns(file: Any, names: set[str], uri: str, budget: Budget) -> None:
+    paths = [file.schema.column(place).path for place in range(len(file.schema))]
+    places = [place for place, path in enumerate(paths) if path in names or path.split(".")[0] in names]
+    for number in range(file.metadata.num_row_groups):
+        # What is damaged in a column's metadata ends the process where it is looked at, and is an error where a reader
+        # is made: one that reads no row.
+        with _as_invalid():
+            list(file.reader.iter_batches(0, [number], column_indices=places))
+        for column in map(file.metadata.row_group(number).column, places):
             budget.take(column.total_uncompressed_size, uri)
             if column.physical_type.endswith("BYTE_ARRAY") and column.total_uncompressed_size > MAX_TEXT:
                 raise SourceError(

@@ -212,6 +212,11 @@ BODIES: Final[dict[str, tuple[bytes, str | None]]] = {
         (FIXTURES / "long_decimal.parquet").read_bytes().replace(b"AAPL", b"\xff\xfe\xfd\xfc"),
         "(?i)utf-?8|parquet",
     ),
+    # pyarrow ends the process where the metadata of this column are looked at.
+    "Parquet with one bit of a column's metadata turned": (
+        (WIDE := (FIXTURES / "wide.parquet").read_bytes())[:367] + bytes([WIDE[367] ^ 0x40]) + WIDE[368:],
+        "histogram size mismatch",
+    ),
 }
 
 
