@@ -110,9 +110,11 @@ def mapped(frame: pd.DataFrame, mapping: SchemaMapping) -> pd.DataFrame:
             by[(frame["date"] >= (factor.since.isoformat() if factor.since else "")).to_numpy()] = factor.by
         frame[name] *= by
     # What stands in for a column is in the contract's unit.
+    days = frame["date"].unique().tolist()
     for name, value in mapping.default.items():
-        if name not in arrived.columns and value is not None:
-            frame[name] = value
+        if value is not None:
+            without = [day for day in days if name not in arrived.on(day).columns]
+            frame.loc[frame["date"].isin(without), name] = value
     for name in set(mapping.drop) & arrived.columns:
         frame[name] = float("nan")
     return frame

@@ -20,7 +20,7 @@ from countersign.prices.schema import arrived_in
 from countersign.project import Project
 from countersign.quality import Quality, load_quality
 from countersign.steps.made import Made, Numbers, again
-from countersign.steps.schema import agreed
+from countersign.steps.schema import agreed, agreed_on
 from countersign.storage.codec import combined_digest
 from countersign.tables import PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED, RESTATEMENTS, conform, empty_table
 
@@ -178,6 +178,8 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
     days = reply["date"].to_numpy()
     off = quality.off_calendar
     for session in sessions:
+        # The columns of the last session were agreed on above; a file of an earlier one may lack some of these.
+        columns = schema if session == sessions[-1] else agreed_on(project, f"prices_raw of {session}", session, reply)
         # A session needs its own rows and those of the session before: a range is not searched anew for each.
         first, end = np.searchsorted(days, calendar.at(session, -1)), np.searchsorted(days, session, side="right")
         near = reply.iloc[first:end]
@@ -186,7 +188,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
         verdicts = checks.require(
             f"prices_raw of {session}",
             remedy,
-            schema,
+            columns,
             dated,
             checks.off_calendar(raw, calendar.dates, off.max_share, off.min_rows),
             checks.bars_arrived(raw, session, calendar.at(session, -1), silent),

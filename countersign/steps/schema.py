@@ -26,7 +26,10 @@ _OURS = frozenset(column.name for column in SOURCE_COLUMNS)
 
 @dataclass(frozen=True)
 class Delivery:
-    """What the source delivers now: ``bars`` in the contract's columns, None where its columns cannot be read."""
+    """What the source delivers now: ``bars`` in the contract's columns, None where its columns cannot be read.
+
+    What arrived, and how it differs, is of the last day that was asked for.
+    """
 
     contract: Contract
     bars: pd.DataFrame | None
@@ -55,21 +58,34 @@ def delivered(source: PriceSource, contract: Contract, first: str, last: str) ->
         names = {plain(name) for name in error.header}
         arrived = Arrived(frozenset(names & set(contract.columns)), frozenset(names - _OURS - {""}))
         return Delivery(contract, None, arrived, differences(contract, arrived), str(error))
-    arrived = arrived_in(bars)
+    arrived = arrived_in(bars).on(last)
     return Delivery(contract, mapped(bars, contract.mapping), arrived, differences(contract, arrived, bars))
 
 
 def agreed(project: Project, what: str, first: str, last: str) -> tuple[pd.DataFrame, checks.CheckResult]:
     """The bars of ``what``, and the verdict on their columns. Raises ``RefusedError`` where they break the contract."""
     found = deliver(project, first, last)
-    verdict = checks.schema(found.found, schema_hash(found.contract.schema_columns))
-    verdict = replace(verdict, numbers={**verdict.numbers, "contract": found.contract.digest})
-    remedy = "Correct the source, or look with countersign schema diff"
-    if command := acceptance(found.found):
-        remedy += f" and decide: {command}"
+    verdict, remedy = _verdict(found), _remedy(found)
     if found.bars is None:
         # Its header alone may look right: the bars could not be read all the same.
         problem = found.problem.removeprefix(f"{what}: ")
         raise checks.RefusedError(f"{what} is refused: {problem}. {remedy}", (checks.schema_unread(verdict),))
     checks.require(what, remedy, verdict)
     return found.bars, verdict
+
+
+def agreed_on(project: Project, what: str, session: str, bars: pd.DataFrame) -> checks.CheckResult:
+    """The same verdict on ``what``: the rows of ``session`` among ``bars``, whose last session was agreed on."""
+    contract, arrived = load_contract(project.home), arrived_in(bars).on(session)
+    found = Delivery(contract, bars, arrived, differences(contract, arrived, bars))
+    return checks.require(what, _remedy(found), _verdict(found))[0]
+
+
+def _verdict(found: Delivery) -> checks.CheckResult:
+    verdict = checks.schema(found.found, schema_hash(found.contract.schema_columns))
+    return replace(verdict, numbers={**verdict.numbers, "contract": found.contract.digest})
+
+
+def _remedy(found: Delivery) -> str:
+    command = acceptance(found.found)
+    return "Correct the source, or look with countersign schema diff" + (f" and decide: {command}" if command else "")

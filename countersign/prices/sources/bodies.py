@@ -159,7 +159,7 @@ def unpacked(file: Any, name: str, uri: str) -> Iterator[tuple[str, str, Any]]:
     elif magic in _ZIP:
         _require_small_directory(file, uri)
         with zipfile.ZipFile(file) as packed:
-            members = [m for m in packed.infolist() if not m.is_dir() and not _is_hidden(m.filename)]
+            members = [m for m in packed.infolist() if not m.filename.endswith("/") and not _is_hidden(m.filename)]
             if not members:
                 raise SourceError(f"{uri}: expected a zip file with prices, found none in it. Deliver it again")
             for member in members:

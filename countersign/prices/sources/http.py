@@ -86,7 +86,9 @@ class HttpSource:
         frame.attrs[ARRIVED] = Arrived(
             frozenset().union(*(one.columns for one, _ in replies)),
             frozenset().union(*(one.further for one, _ in replies)),
-            silent=silent,
+            max((one.newest for one, _ in replies), default=""),
+            silent,
+            tuple(layout for one, _ in replies for layout in one.layouts),
         )
         return frame
 

@@ -14,7 +14,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -161,6 +161,13 @@ class Arrived:
     """The newest day of any row, asked for or not; empty where the source does not say."""
     silent: tuple[str, ...] = ()
     """Symbols that the source was asked for one by one, and had nothing of."""
+    layouts: tuple[tuple[frozenset[str], frozenset[str]], ...] = ()
+    """Columns of ours, and the days of the rows that came with these: one file may lack what another has."""
+
+    def on(self, day: str) -> Arrived:
+        """The same, with the columns of the rows of ``day``; of all where the source does not say, or has none."""
+        found = [columns for columns, days in self.layouts if day in days]
+        return replace(self, columns=frozenset().union(*found)) if found else self
 
 
 @dataclass(frozen=True)
@@ -227,13 +234,15 @@ class Reply:
         """How many there were so far."""
         self._cells = 0
         self._columns = {"date", "symbol"}
+        self._layouts: dict[frozenset[str], set[str]] = {}
         self._further: set[str] = set()
         self._newest = ""
 
     @property
     def arrived(self) -> Arrived:
         """The columns that were there, once the bars were read."""
-        return Arrived(frozenset(self._columns), frozenset(self._further), self._newest)
+        layouts = tuple((columns, frozenset(days)) for columns, days in self._layouts.items())
+        return Arrived(frozenset(self._columns), frozenset(self._further), self._newest, layouts=layouts)
 
     def mark(self, frame: pd.DataFrame) -> pd.DataFrame:
         """``frame`` with what arrived in its ``attrs``."""
@@ -249,12 +258,14 @@ class Reply:
     def rows(self, body: Any, symbol: str, uri: str) -> Iterator[pa.Table]:
         """The bars of one body, a ``Grid`` or a JSON document; ``symbol`` is theirs where nothing else names one."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         found = 0
         grid, plan, self.more = _planned(body, self._reading, symbol, uri)
         self.is_cut = self.more is not None and (self.is_cut or not self.bodies)
         self.bodies += 1
-        self._columns.update(name for _, cells in plan.groups for name in cells)
+        columns = frozenset({"date", "symbol"}.union(*(cells for _, cells in plan.groups)))
+        self._columns |= columns
         self._further.update(plan.further)
         named = [] if plan.symbol is None else [plan.symbol]
         places = sorted({plan.date, *named, *(n for _, cells in plan.groups for n in cells.values())})
@@ -264,6 +275,8 @@ class Reply:
             found += length
             self._count(length * len(plan.groups) if len(plan.groups) > 1 else 0, uri)
             kept = self._kept(batch, plan, uri)
+            if kept:
+                self._layouts.setdefault(columns, set()).update(pc.unique(kept[plan.date]).to_pylist())
             # A row of a wide table becomes as many bars as it has symbols.
             step = max(_SLICE // max(length, 1), 1)
             for start in range(0, len(plan.groups) if kept else 0, step):

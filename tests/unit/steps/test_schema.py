@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -120,6 +121,34 @@ def test_a_source_that_no_longer_fits_stops_with_the_difference_column_by_column
     assert all(words in verdict.sentence for words in said)
     assert [row["column"] for row in verdict.examples] == [words.split(":")[0] for words in said]
     assert snapshot(project) == before
+
+
+@pytest.mark.parametrize("sessions", [["2008-09-03"], ["2008-09-02", "2008-09-03", "2008-09-04"]], ids=["one", "range"])
+@pytest.mark.parametrize(
+    ("lost", "stand_in"), [(("volume",), 7.0), (("open", "high", "low"), None)], ids=["volume", "ranges"]
+)
+def test_of_a_folder_with_a_file_a_day_the_session_whose_file_lacks_a_column_is_refused(
+    lost: tuple[str, ...], stand_in: float | None, sessions: list[str], project: Project, now: datetime
+) -> None:
+    rows = rows_of(project.home)
+    # The last one, for FB, which is configured.
+    for day in ("2008-08-29", "2008-09-02", "2008-09-03", "2008-09-04", "2013-03-01"):
+        kept = [n for n, name in enumerate(rows[0]) if day != SESSION or name not in lost]
+        text = "\n".join(",".join(row[n] for n in kept) for row in rows if row[0] in ("date", day))
+        (project.home / "data" / f"{day}.csv").write_text(text)
+    shutil.rmtree(source(project.home).parent)
+    settings = project.home / "config" / "pipeline.yaml"
+    settings.write_text(settings.read_text().replace("data/sample/prices.csv.gz", "data"))
+    daily = open_project(project.home, TODAY)
+    with pytest.raises(RefusedError, match=f"{lost[0]}: number in the contract, missing .* --drop {lost[0]} "):
+        list(ingest_sessions(daily, sessions, now))
+    # What came before it in the range is as whole as ever.
+    assert [day for day in sessions if daily.store.has("prices_raw", day)] == sessions[: sessions.index(SESSION)]
+    agree(daily, now, default=dict.fromkeys(lost, stand_in))
+    list(ingest_sessions(open_project(project.home, TODAY), sessions, now))
+    for day in sessions:
+        cells = daily.store.read_table("prices_raw", day, PRICES_RAW).frame[lost[0]]
+        assert (cells.isna() if stand_in is None else cells == stand_in).tolist() == [day == SESSION] * 4
 
 
 def test_a_further_column_is_told_of_and_stops_nothing_until_a_person_knows_it(project: Project, now: datetime) -> None:

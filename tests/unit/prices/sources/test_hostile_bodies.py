@@ -169,6 +169,10 @@ BODIES: Final[dict[str, tuple[bytes, str | None]]] = {
     "a column of NULs": (BARS.replace("volume", "volume,\x00").replace("1000", "1000,\x00").encode(), None),
     "formulas for further columns": (BARS.replace("volume", "volume,=1+1").replace("1000", "1000,=2").encode(), None),
     "two gzips in one": (gzip.compress(f"{HEADER}\n".encode()) + gzip.compress(f"{GOOD}\n".encode()), None),
+    "a name in a zip that ends where it begins": (
+        zipped(("only.csv", BARS.encode())).replace(b"only", b"\0nly"),
+        None,
+    ),
     "a name in a zip that climbs": (zipped(("../../../../tmp/climbed.csv", BARS.encode())), None),
     "an absolute name in a zip": (zipped(("/etc/cron.d/x.csv", BARS.encode())), None),
     "Latin-1": (BARS.replace("IBM", "Ä").encode("latin-1"), "(?i)utf-?8"),

@@ -91,6 +91,16 @@ def test_one_request_brings_the_bars_of_the_days_that_are_asked_for(serve: Serve
     assert made.uri == f"{service.url}/…"
 
 
+def test_a_bar_of_a_later_day_than_was_asked_for_is_not_read_and_told_of_so_that_one_of_today_is_refused(
+    serve: Serve,
+) -> None:
+    later = "date,open,high,low,close\n2008-09-02,1,1,1,1\n2008-09-04,1,1,1,1\n"
+    service = serve(lambda call: call.send(reply(later if call.target == "/AAPL" else later.replace("-04", "-03"))))
+    found = source(f"{service.url}/{{symbol}}", symbols=("AAPL", "IBM")).read("2008-09-02", "2008-09-02")
+    assert found["date"].tolist() == ["2008-09-02"] * 2
+    assert arrived_in(found).newest == "2008-09-04"
+
+
 def test_each_symbol_is_asked_for_as_the_service_spells_it_and_bars_come_in_the_order_of_symbols(serve: Serve) -> None:
     def answer(call: Call) -> None:
         symbol = call.target.split("/")[2].removesuffix(".csv")
