@@ -88,7 +88,7 @@ class HttpSource:
             frozenset().union(*(one.further for one, _ in replies)),
             max((one.newest for one, _ in replies), default=""),
             silent,
-            tuple(layout for one, _ in replies for layout in one.layouts),
+            replies[0][0].layouts,
         )
         return frame
 
@@ -152,6 +152,7 @@ class _Read:
         self._url = secrets.fill(config.url, "source.url", partial(quote, safe=""))
         self._headers = {name: secrets.fill(text, "source.headers") for name, text in config.headers.items()}
         self._bars = 0
+        self._layouts: dict[frozenset[str], set[str]] = {}
         # Bodies are read one after another: each may take its share of memory.
         self._lock = threading.Lock()
 
@@ -169,7 +170,7 @@ class _Read:
         allowed = frozenset(host.lower() for host in self._config.allow_hosts)
         hide, headers = self._secrets.hide, self._headers
         client = Client(origin(url), headers, shown, allowed, self._limits, hide, self._advice)
-        reply = Reply(shown, self._reading)
+        reply = Reply(shown, self._reading, self._layouts)
         found: list[pa.Table] = []
         try:
             for page in self._pages(client, url, reply, symbol, shown):

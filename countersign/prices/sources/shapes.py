@@ -13,7 +13,7 @@ import functools
 import io
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -161,13 +161,17 @@ class Arrived:
     """The newest day of any row, asked for or not; empty where the source does not say."""
     silent: tuple[str, ...] = ()
     """Symbols that the source was asked for one by one, and had nothing of."""
-    layouts: tuple[tuple[frozenset[str], frozenset[str]], ...] = ()
+    layouts: Mapping[frozenset[str], Set[str]] = field(default_factory=dict)
     """Columns of ours, and the days of the rows that came with these: one file may lack what another has."""
 
     def on(self, day: str) -> Arrived:
         """The same, with the columns of the rows of ``day``; of all where the source does not say, or has none."""
-        found = [columns for columns, days in self.layouts if day in days]
+        found = [columns for columns, days in self.layouts.items() if day in days]
         return replace(self, columns=frozenset().union(*found)) if found else self
+
+    def __deepcopy__(self, _: object) -> Arrived:
+        # pandas copies a frame's attrs whenever it makes another frame of it; this is never changed.
+        return self
 
 
 @dataclass(frozen=True)
@@ -219,9 +223,12 @@ def read_body(
 
 
 class Reply:
-    """One reply, of one file or several: what is counted, and what has to agree, over all of them."""
+    """One reply, of one file or several: what is counted, and what has to agree, over all of them.
 
-    def __init__(self, uri: str, reading: Reading) -> None:
+    ``layouts`` is where the columns of each day are kept, where several replies are read to one.
+    """
+
+    def __init__(self, uri: str, reading: Reading, layouts: dict[frozenset[str], set[str]] | None = None) -> None:
         self.symbols = Symbols(uri)
         self.is_cut = False
         """Whether every body so far says that further pages follow it."""
@@ -234,15 +241,14 @@ class Reply:
         """How many there were so far."""
         self._cells = 0
         self._columns = {"date", "symbol"}
-        self._layouts: dict[frozenset[str], set[str]] = {}
+        self._layouts = {} if layouts is None else layouts
         self._further: set[str] = set()
         self._newest = ""
 
     @property
     def arrived(self) -> Arrived:
         """The columns that were there, once the bars were read."""
-        layouts = tuple((columns, frozenset(days)) for columns, days in self._layouts.items())
-        return Arrived(frozenset(self._columns), frozenset(self._further), self._newest, layouts=layouts)
+        return Arrived(frozenset(self._columns), frozenset(self._further), self._newest, layouts=self._layouts)
 
     def mark(self, frame: pd.DataFrame) -> pd.DataFrame:
         """``frame`` with what arrived in its ``attrs``."""
