@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from countersign.contract import Contract, SchemaMapping
 
+_QUOTED: Final = r"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
+"""A cell as ``unreadable`` quotes it."""
 NEEDED: Final = frozenset({"date", "symbol", "close"})
 """Columns without which there are no bars."""
 MISSING: Final = "missing"
@@ -117,6 +119,10 @@ def mapped(frame: pd.DataFrame, mapping: SchemaMapping) -> pd.DataFrame:
             frame.loc[frame["date"].isin(without), name] = value
     for name in set(mapping.drop) & arrived.columns:
         frame[name] = float("nan")
+        # What is not read makes no row unreadable.
+        notes = frame["unreadable"].dropna()
+        kept = notes.str.replace(rf"(?:^|\s){name}={_QUOTED}", "", regex=True).str.strip()
+        frame.loc[notes.index, "unreadable"] = kept.where(kept != "", None)
     return frame
 
 

@@ -204,7 +204,8 @@ def _idle(before: Contract, found: Delivery, changes: Changes, session: str) -> 
     wrong = [
         f"{theirs} renamed to {ours}, which arrives already: leave one of the two out at the source"
         for theirs, ours in changes.rename.items()
-        if found.has(ours)
+        # Where no column names the symbol, the name of the file does.
+        if found.has(ours) and ours != "symbol"
     ]
     wrong += [
         f"a default of {name}, which arrives" for name in changes.default if name in before.columns and found.has(name)

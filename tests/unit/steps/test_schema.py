@@ -269,6 +269,42 @@ def test_a_column_that_arrives_and_is_dropped_is_read_as_missing_in_the_history_
     assert ingest(open_project(empty_home, TODAY), now).checks[0].status == "pass"
 
 
+def test_what_stands_in_a_column_that_is_not_read_makes_no_row_unreadable_and_in_another_one_it_does(
+    project: Project, now: datetime
+) -> None:
+    ingest(project, now)
+    expected = bars(project) | {"volume": [None] * 4}
+    change(project.home, lambda rows: [rows[0], *([*r[:-1], "n.v. 'low='"] for r in rows[1:])])
+    agree(project, now, drop=["volume"])
+    ingest(project, now)
+    assert {name: [None if v != v else v for v in found] for name, found in bars(project).items()} == expected
+    (made,) = clean_sessions(project, [SESSION])
+    assert made.numbers["rejected_rows"] == 0
+
+    place = rows_of(project.home)[0].index("open")
+    odd = [SESSION, "IBM"]
+    change(
+        project.home, lambda rows: [[*r[:place], "volume='1'", *r[place + 1 :]] if r[:2] == odd else r for r in rows]
+    )
+    ingest(project, now)
+    notes = project.store.read_table("prices_raw", SESSION, PRICES_RAW).frame.set_index("symbol")["unreadable"].dropna()
+    assert notes.to_dict() == {"IBM": "open=\"volume='1'\""}
+
+
+def test_the_column_of_symbols_is_read_by_another_name_once_a_person_accepted_it(
+    project: Project, now: datetime
+) -> None:
+    ingest(project, now)
+    expected = bars(project)
+    change(project.home, header("symbol", "isin code"))
+    agree(project, now, rename={"isin code": "symbol"})
+    ingest(project, now)
+    assert bars(project) == expected
+    change(project.home, with_column("symbol", "IBM"))
+    with pytest.raises(RefusedError, match="symbol: string in the contract, twice in what arrived"):
+        ingest(project, now)
+
+
 def test_a_contract_is_read_as_it_is_written_with_its_comment(project: Project) -> None:
     path = contract_path(project.home)
     text, contract = path.read_text(encoding="utf-8"), load_contract(project.home)
