@@ -186,16 +186,22 @@ def _template() -> Any:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for name, kind in kinds.items():
         environment.tests[name] = lambda value, kind=kind: isinstance(value, kind)
-    environment.filters["breakable"] = _breakable
+    environment.filters |= {"breakable": _breakable, "dated": _dated}
     return environment.from_string(_HTML)
 
 
 def _breakable(cell: str) -> Any:
-    """Escaped; a line may break within the long names of measures and thresholds, but not within a date."""
+    """As ``_dated``; a line may break within the long names of measures and thresholds."""
+    from markupsafe import Markup
+
+    return Markup(re.sub(r"([_.])(?=[a-z])", r"\1<wbr>", str(_dated(cell))))
+
+
+def _dated(text: str) -> Any:
+    """Escaped; no line breaks within a date."""
     from markupsafe import Markup, escape
 
-    text = re.sub(r"([_.])(?=[a-z])", r"\1<wbr>", str(escape(cell)))
-    return Markup(re.sub(r"\d{4}-\d\d-\d\d", r'<span class="day">\g<0></span>', text))
+    return Markup(re.sub(r"\d{4}-\d\d-\d\d", r'<span class="day">\g<0></span>', str(escape(text))))
 
 
 _HTML: Final = """\
@@ -219,7 +225,7 @@ _HTML: Final = """\
 {% if page.lights %}
 <dl class="lights">
 {% for name, found, sentence in page.lights %}
-<div><dt>{{ name }} {{ light(found) }}</dt><dd>{{ sentence|breakable }}</dd></div>
+<div><dt>{{ name }} {{ light(found) }}</dt><dd>{{ sentence|dated }}</dd></div>
 {% endfor %}
 </dl>
 {% endif %}
@@ -231,12 +237,12 @@ _HTML: Final = """\
 {% if block is words and block.bullets %}
 <ul>
 {% for item in block["items"] %}
-<li>{{ item|breakable }}</li>
+<li>{{ item|dated }}</li>
 {% endfor %}
 </ul>
 {% elif block is words %}
 {% for item in block["items"] %}
-<p>{{ item|breakable }}</p>
+<p>{{ item|dated }}</p>
 {% endfor %}
 {% elif block is verbatim %}
 <pre class="verbatim">{{ block.text }}</pre>
@@ -268,7 +274,7 @@ _HTML: Final = """\
 {{ figure.svg|safe }}
 {% endif %}
 {% if figure.caption %}
-<p class="small">{{ figure.caption|breakable }}</p>
+<p class="small">{{ figure.caption|dated }}</p>
 {% endif %}
 </figure>
 {% endfor %}
@@ -364,5 +370,6 @@ td.l { min-width: 4.6em; } td.w { overflow-wrap: anywhere; }
   padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; } }
 @media print { html { font-size: 12px; } body { font-size: 11px; padding: 0; } nav { display: none; }
   figure, tr { break-inside: avoid; } h2, .key, caption { break-after: avoid; } .scroll { background: none; }
-  .light, .key i { print-color-adjust: exact; } }
+  .figures:not(.wide) { grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); } .figures:not(.wide) figure {
+  max-width: 260px; } .light, .key i { print-color-adjust: exact; } }
 """
