@@ -225,7 +225,7 @@ _HTML: Final = """\
 {% if page.lights %}
 <dl class="lights">
 {% for name, found, sentence in page.lights %}
-<div><dt>{{ name }} {{ light(found) }}</dt><dd>{{ sentence|dated }}</dd></div>
+<div><dt>{{ name }} {{ light(found) }}</dt><dd>{{ sentence|breakable }}</dd></div>
 {% endfor %}
 </dl>
 {% endif %}
@@ -317,7 +317,7 @@ a { color: var(--blue); }
 .small { margin: .1rem 0 0; }
 footer { margin-top: 2.5rem; border-top: 2px solid var(--line); }
 footer p { max-width: none; margin: .4rem 0; }
-.lights { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: .7rem; margin: 0; }
+.lights { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: .7rem; margin: 0; }
 .lights div { background: var(--panel); border-radius: 6px; padding: .6rem .8rem; }
 .lights dt { font-weight: 600; } .lights dt::first-letter { text-transform: uppercase; }
 .lights dd { margin: .2rem 0 0; font-size: .87rem; color: var(--soft); }
