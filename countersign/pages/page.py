@@ -198,10 +198,10 @@ def _breakable(cell: str) -> Any:
 
 
 def _dated(text: str) -> Any:
-    """Escaped; no line breaks within a date."""
+    """Escaped; no line breaks within a date or the name of a week."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"\d{4}-\d\d-\d\d", r'<span class="day">\g<0></span>', str(escape(text))))
+    return Markup(re.sub(r"\d{4}-(?:\d\d-|W)\d\d", r'<span class="day">\g<0></span>', str(escape(text))))
 
 
 _HTML: Final = """\
@@ -218,7 +218,7 @@ _HTML: Final = """\
 <body>
 {% macro light(found) %}<span class="light {{ found.status }}">{{ found.word }}</span>{% endmacro %}
 <header>
-<h1>{{ page.title }}</h1>
+<h1>{{ page.title|dated }}</h1>
 <p>{{ page.subtitle }}</p>
 </header>
 <main>
@@ -255,7 +255,8 @@ _HTML: Final = """\
 {%- endfor %}</tr></thead>
 <tbody>
 {% for row in block.rows %}
-<tr>{% for cell in row %}<td class="{{ block.align[loop.index0] }}">
+<tr>{% for cell in row %}<td class="{{ block.align[loop.index0] }}"
+{%- if "w" in block.align %} data-head="{{ block.head[loop.index0] }}"{% endif %}>
 {%- if cell is light %}{{ light(cell) }}{% else %}{{ cell|breakable }}{% endif %}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
@@ -367,7 +368,8 @@ td.l { min-width: 4.6em; } td.w { overflow-wrap: anywhere; }
 @media (max-width: 640px) { body { padding: 12px; } table { font-size: .74rem; } th.r { white-space: normal; }
   th, td { padding-right: .3rem; } td.l { min-width: 0; } td .light { white-space: normal; }
   table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem;
-  padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; } }
+  padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; }
+  td.r[data-head]::before { content: attr(data-head) "\\a0"; color: var(--soft); } }
 @media print { html { font-size: 12px; } body { font-size: 11px; padding: 0; } nav { display: none; }
   figure, tr { break-inside: avoid; } h2, .key, caption { break-after: avoid; } .scroll { background: none; }
   .figures:not(.wide) { grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); } .figures:not(.wide) figure {
