@@ -74,7 +74,8 @@ def drift(context: dg.AssetExecutionContext, project: ProjectResource, clock: Cl
     """Population stability index of each feature, score and target of the last quarter against the training data.
 
     If it fails: `config/thresholds.yaml` is missing or wrong, or sessions of the quarter are not in the store; the
-    message says which. A failed check is no failure of the run: the model may have aged.
+    message says which. A failed check is no failure of the run: the model may have aged. One with the `status`
+    `insufficient` is no finding either: there is too little evidence to judge.
     """
     sessions = context.partition_keys
     yield from record(context, project, clock, lambda opened, now: steps.drift_sessions(opened, sessions))
@@ -104,6 +105,9 @@ def metrics(context: dg.AssetExecutionContext, project: ProjectResource, clock: 
 
     If it fails: `config/thresholds.yaml` or `config/contracts/prices.yaml` is missing or wrong, or a session that a
     measure looks back at is not in the store; the message says which. A failed check warns and stops nothing.
+
+    A check with the `status` `insufficient` is no finding: there is too little evidence to judge, as in a project's
+    first weeks. Dagster shows it as failed, since it is no pass.
     """
     sessions = context.partition_keys
 

@@ -149,7 +149,7 @@ def off_calendar(raw: pd.DataFrame, sessions: np.ndarray, limit: float, least: i
 
 def rule_kept(name: str, rule: Rule, found: Finding, rows: int, what: str = "rows") -> CheckResult:
     """What the rule ``name`` found among ``rows``, with examples and the rule's reason. Blocking where it refuses."""
-    sentence = f"{RULES[name]}: so it is in all {rows} {what}"
+    sentence = f"{RULES[name]}: true of all {rows} {what}"
     if found.count:
         first = found.examples[0]
         sentence = (

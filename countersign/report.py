@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from countersign.model.targets import BAD_SESSION, HORIZON
 from countersign.prices.restatements import change_in_words, close_changes
-from countersign.words import counted, listed
+from countersign.words import as_sentence, counted, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,7 +196,7 @@ def person_needs(facts: ReportFacts) -> list[str]:
         found.append(f"{facts.stale} Run the session again from there.")
     failed = [*facts.metrics["sentence"][facts.metrics["status"] == "fail"]]
     failed += facts.drift["sentence"][facts.drift["status"] == "fail"].tolist()
-    found += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in failed]
+    found += [as_sentence(sentence) for sentence in failed]
     fallen = facts.scores[facts.scores["fallback_reason"].notna()]
     if len(fallen):
         reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
@@ -251,11 +252,19 @@ def _scores(scores: pd.DataFrame, cutoff: float) -> list[str]:
     ]
     if len(table) > _ROWS:
         rest = table.iloc[_ROWS:]
-        lines += _wrap(
-            f"and {len(rest)} more, bad week at most {rest['bad_week_probability'].iloc[0]:.1%}: "
-            f"{', '.join(rest['symbol'])}"
-        )
-    return lines + _wrap(f"Held from a bad-week probability of {cutoff:.0%}.")
+        lines += _wrap(f"and {len(rest)} more, bad week at most {rest['bad_week_probability'].iloc[0]:.1%}:")
+        for decision, word in (("hold", "held"), ("approve", "approved")):
+            names = rest["symbol"][rest["decision"] == decision]
+            lines += _wrap(f"{len(names)} {word}: {', '.join(names)}") if len(names) else []
+    return lines + _wrap(cutoff_words(cutoff))
+
+
+def cutoff_words(cutoff: float) -> str:
+    """From when a symbol is held, and what a bad week is."""
+    return (
+        f"Held from a bad-week probability of {cutoff:.0%}. A week is bad where one of its {HORIZON} sessions closes "
+        f"{-BAD_SESSION:.0%} or more below the one before."
+    )
 
 
 def _matured(facts: ReportFacts) -> list[str]:
@@ -274,7 +283,8 @@ def _matured(facts: ReportFacts) -> list[str]:
         )
     approved = known[known["decision"] == "approve"]
     bad = int((approved["bad_week"] == 1).sum())
-    text = f"{len(known)} of {len(table)} outcomes known"
+    text = f"The {_ROWS} riskiest of {len(table)} are listed. " if len(table) > _ROWS else ""
+    text += f"{len(known)} of {len(table)} outcomes known"
     text += f"; {bad} of {len(approved)} approved had a bad week." if len(approved) else "; none had been approved."
     return lines + _wrap(text)
 
@@ -319,7 +329,7 @@ def _training_words(
     )
     return [
         f"{sha256[:12]}, {standing}. Trained on {training['first_session']} … "
-        f"{training['last_session']}, {training['rows']} rows of {len(training['symbols'])} symbols.",
+        f"{training['last_session']}, {training['rows']} rows of {counted(len(training['symbols']), 'symbol')}.",
         f"Walk-forward {evaluation['first']} … {evaluation['last']}: {auc}, {qlike}, bad rate "
         f"{_share(evaluation['bad_rate_approved'])} of approved against "
         f"{_share(evaluation['bad_rate_held'])} of held.",

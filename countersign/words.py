@@ -14,6 +14,15 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def as_sentence(text: str) -> str:
+    """``text`` with a capital and a full stop.
+
+    >>> as_sentence("no cell missing")
+    'No cell missing.'
+    """
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def listed(found: Sequence[object], limit: int = 10) -> str:
     """The first ``limit`` of them, and how many more there are.
 

@@ -189,9 +189,11 @@ def rate_readings(
         else:
             large = abs(points) >= min_change_points
             verdict = "changed" if status == "fail" else "but that can be chance" if large else "no change that matters"
+            p = z_p_value(z)
+            chance = f"p {p:.2g}" if p >= 0.0001 else "p below 0.0001"
             sentence = (
                 f"{over} is {rate:.1%} of {rows}, {points:+.1f} points from {reference:.1%} {other} (z {z:.1f}, "
-                f"p {z_p_value(z):.2g}; flagged from {min_change_points:g} points and z {min_z:g}): {verdict}"
+                f"{chance}; flagged from {min_change_points:g} points and z {min_z:g}): {verdict}"
             )
         # Where the rate is not known there is no side to be on.
         moved = reference + np.copysign(min_change_points / 100, points)

@@ -19,6 +19,7 @@ from countersign.checks import Status
 from countersign.monitoring.reading import Reading
 from countersign.monitoring.windows import last_status
 from countersign.tables import Column
+from countersign.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -220,13 +221,15 @@ def _share_reading(measure: str, status: Status, share: float, limit: float, sai
 def _count_reading(measure: str, status: Status, counts: np.ndarray, max_drop: float, window: int) -> Reading:
     count, usual = int(counts[-1]), float(usual_counts(counts, window)[-1])
     before = min(len(counts) - 1, window)
+    found = counted(count, measure.removesuffix("s"))
     if status == "insufficient":
         sentence = (
-            f"{count} {measure}; what is usual takes {MIN_SESSIONS} sessions before it to say, there are {before}"
+            f"{found}; what is usual takes {MIN_SESSIONS} sessions before it to say, there "
+            f"{'is' if before == 1 else 'are'} {before}"
         )
         return Reading("data", measure, status, count, sentence, observations=before)
     least = (1 - max_drop) * usual
-    sentence = f"{count} {measure}; usual are {usual:g} (median of {before} sessions before), the least {least:g}"
+    sentence = f"{found}; usual: {usual:g} (median of {before} sessions before), least: {least:g}"
     return Reading("data", measure, status, count, sentence, least, usual, before)
 
 

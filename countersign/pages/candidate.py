@@ -14,6 +14,7 @@ import numpy as np
 
 from countersign.pages.page import Block, Cell, Figure, Figures, Light, LightStatus, Page, Section, Table, Words
 from countersign.pages.plots import change_plot, lead_plot
+from countersign.words import counted
 
 _WHO: Final = ("candidate", "champion", "baseline")
 _NAMES: Final = {
@@ -52,8 +53,8 @@ def candidate_page(evidence: Mapping[str, Any], candidate: str) -> Page:
     return Page(
         title=f"Candidate {candidate[:12]}",
         subtitle=f"Asked for by {asked}; trained on {training['first_session']} to {training['last_session']}, "
-        f"{training['rows']} rows of {len(training['symbols'])} symbols. It waits for a signature unless the journal "
-        "says otherwise.",
+        f"{training['rows']} rows of {counted(len(training['symbols']), 'symbol')}. It waits for a signature unless "
+        "the journal says otherwise.",
         lights=_lights(comparison, evidence["checks"]),
         sections=[
             Section("Verdict", [Words(_sentences(comparison["sentences"]), bullets=True)]),
@@ -169,7 +170,7 @@ def _symbols(symbols: Sequence[Mapping[str, Any]]) -> list[Block]:
         for symbol in symbols[:_SYMBOLS]
     ]
     head = ["symbol", "rows", *(f"{loss}, {who}" for loss in ("QLIKE", "Brier") for who in _WHO)]
-    more = [Words([f"and {len(symbols) - _SYMBOLS} more, in evidence.json."])] if len(symbols) > _SYMBOLS else []
+    more = [Words([f"And {len(symbols) - _SYMBOLS} more, in evidence.json."])] if len(symbols) > _SYMBOLS else []
     return [Table(head, rows, "lrrrrrrr"), *more]
 
 
@@ -202,7 +203,7 @@ def _changes(comparison: Mapping[str, Any]) -> list[Block]:
 def _digests(evidence: Mapping[str, Any]) -> Table:
     rows: list[list[Cell]] = [[name, digest] for name, digest in evidence["digests"].items()]
     rows.append(["code version", evidence["code_version"]])
-    return Table(["what", "SHA-256"], rows, "ll", caption="The signature binds this page's evidence by its own digest.")
+    return Table(["what", "SHA-256"], rows, "lw", caption="The signature binds this page's evidence by its own digest.")
 
 
 def _difference(found: Mapping[str, Any]) -> str:

@@ -39,7 +39,8 @@ from countersign.pages.quarter import (
     status_light,
     validation_table,
 )
-from countersign.report import ReportFacts, data_words, model_words, person_needs
+from countersign.report import ReportFacts, cutoff_words, data_words, model_words, person_needs
+from countersign.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,12 @@ _DRAWN: Final[Mapping[str, tuple[str, ...]]] = {
     "business": (),
 }
 """Measures whose course is always drawn, by layer; one that fails is drawn as well."""
+
+
+_ERROR: Final = (
+    "How far volatility forecasts were from what came. QLIKE and the mean error (volatility_mae) are losses; QLIKE is "
+    "hard on forecasts that were too low. A rise of 1 is as in validation, beside the baseline on the same days."
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ def daily_page(facts: DayFacts) -> Page:
             Section("What came of earlier scores", _matured(facts)),
             Section("Calibration of the quarter", calibration_blocks(facts.outcomes, facts.thresholds.business)),
             Section("Drift", _drift(facts)),
-            Section("Error of the model", _courses(facts, "model")),
+            Section("Error of the model", [Words([_ERROR]), *_courses(facts, "model")]),
             Section("Data", _data(facts)),
             Section("Model in service", [Words(model_words(report)), validation_table(report.evaluation)]),
             Section("Every measure", _measures(facts)),
@@ -150,18 +157,16 @@ def _scores(facts: DayFacts) -> list[Block]:
     ]
     if len(table) > _ROWS:
         rest = table.iloc[_ROWS:]
-        blocks.append(
-            Words(
-                [
-                    f"And {len(rest)} more, bad week at most {rest['bad_week_probability'].iloc[0]:.1%}: report.txt "
-                    "names them all."
-                ]
-            )
+        held = int((rest["decision"] == "hold").sum())
+        words = (
+            f"And {len(rest)} more, bad week at most {rest['bad_week_probability'].iloc[0]:.1%}: {held} held, "
+            f"{len(rest) - held} approved. report.txt names them all."
         )
-    held = f"Held from a bad-week probability of {report.cutoff:.0%}."
+        blocks.append(Words([words]))
+    said = cutoff_words(report.cutoff)
     if len(table) > _LANES:
-        held += f" Drawn are the {_LANES} riskiest of {len(table)} symbols."
-    return [Words([held]), *_lanes(facts, table["symbol"].tolist()[:_LANES]), *blocks]
+        said += f" Drawn are the {_LANES} riskiest of {len(table)} symbols."
+    return [Words([said]), *_lanes(facts, table["symbol"].tolist()[:_LANES]), *blocks]
 
 
 def _lanes(facts: DayFacts, symbols: list[str]) -> list[Block]:
@@ -239,8 +244,8 @@ def _matured(facts: DayFacts) -> list[Block]:
     said = []
     for decision, word in (("approve", "approved"), ("hold", "held")):
         bad = known["bad_week"][known["decision"] == decision]
-        rate = f" ({bad.mean():.1%})" if len(bad) else ""
-        said.append(f"{int(bad.sum())} of {len(bad)} {word} had a bad week{rate}")
+        rate = f"{int(bad.sum())} of {len(bad)} {word} had a bad week ({bad.mean():.1%})" if len(bad) else ""
+        said.append(rate or f"none was {word}")
     return [
         *blocks,
         Words([f"Of the quarter's matured scores, {' and '.join(said)}."]),
@@ -266,8 +271,9 @@ def _drift(facts: DayFacts) -> list[Block]:
     )
     over = int((table["psi"] > limit).sum())
     words = (
-        f"The last {window} sessions against the training data: {over} of {len(table)} over {limit:g}. That alone is "
-        "no drift, slow features pass it in most quarters: effect, significance and persistence must come together."
+        "PSI (population stability index) says how far a distribution has moved from the training data; 0 is not at "
+        f"all. Over the last {window} sessions {over} of {len(table)} are over {limit:g}. That alone is no drift, slow "
+        "features pass it in most quarters: effect, significance and persistence must come together."
     )
     key = [
         ("dot", "today, as in training"),
@@ -282,7 +288,7 @@ def _drift(facts: DayFacts) -> list[Block]:
 def _data(facts: DayFacts) -> list[Block]:
     today, counts = facts.report.rejected, facts.rejected["rule"].value_counts()
     rules = ", ".join(f"{rule}: {count}" for rule, count in zip(counts.index, counts, strict=True))
-    said = f"Rejected in the quarter: {len(facts.rejected)} rows{f' ({rules})' * bool(rules)}."
+    said = f"Rejected in the quarter: {counted(len(facts.rejected), 'row')}{f' ({rules})' * bool(rules)}."
     blocks: list[Block] = [Words([*data_words(facts.report), said])]
     if len(today):
         rows = [
@@ -351,8 +357,8 @@ def _foot(facts: DayFacts) -> list[str]:
     held = facts.metrics["date"].nunique()
     return [
         f"Thresholds {facts.thresholds_sha256[:12]} (config/thresholds.yaml), model {facts.report.model_sha256[:12]}.",
-        f"The quarter is {held} of the {len(facts.quarter)} sessions up to this one: those in the store. Nothing that "
-        "came later is in it. The same in plain text: report.txt.",
+        f"Shown of the quarter are {held} of the {counted(len(facts.quarter), 'session')} up to this one: those in the "
+        "store. Nothing that came later is in it. The same in plain text: report.txt.",
     ]
 
 
@@ -369,4 +375,4 @@ def _percent(value: float, digits: int, none: str) -> str:
 
 
 def _more(count: int) -> list[Block]:
-    return [Words([f"and {count - _ROWS} more."])] if count > _ROWS else []
+    return [Words([f"And {count - _ROWS} more."])] if count > _ROWS else []

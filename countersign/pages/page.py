@@ -186,16 +186,22 @@ def _template() -> Any:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for name, kind in kinds.items():
         environment.tests[name] = lambda value, kind=kind: isinstance(value, kind)
-    environment.filters["breakable"] = _breakable
+    environment.filters |= {"breakable": _breakable, "dated": _dated}
     return environment.from_string(_HTML)
 
 
 def _breakable(cell: str) -> Any:
-    """Escaped; a line may break within the long names of measures and thresholds, but not within a date."""
+    """As ``_dated``; a line may break within the long names of measures and thresholds."""
+    from markupsafe import Markup
+
+    return Markup(re.sub(r"([_.])(?=[a-z])", r"\1<wbr>", str(_dated(cell))))
+
+
+def _dated(text: str) -> Any:
+    """Escaped; no line breaks within a date or the name of a week."""
     from markupsafe import Markup, escape
 
-    text = re.sub(r"([_.])(?=[a-z])", r"\1<wbr>", str(escape(cell)))
-    return Markup(re.sub(r"\d{4}-\d\d-\d\d", r'<span class="day">\g<0></span>', text))
+    return Markup(re.sub(r"\d{4}-(?:\d\d-|W)\d\d", r'<span class="day">\g<0></span>', str(escape(text))))
 
 
 _HTML: Final = """\
@@ -206,20 +212,20 @@ _HTML: Final = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{{ page.title }}</title>
+<title>{{ page.title }} – Countersign</title>
 <style>{{ css|safe }}</style>
 </head>
 <body>
 {% macro light(found) %}<span class="light {{ found.status }}">{{ found.word }}</span>{% endmacro %}
 <header>
-<h1>{{ page.title }}</h1>
+<h1>{{ page.title|dated }}</h1>
 <p>{{ page.subtitle }}</p>
 </header>
 <main>
 {% if page.lights %}
 <dl class="lights">
 {% for name, found, sentence in page.lights %}
-<div><dt>{{ name }} {{ light(found) }}</dt><dd>{{ sentence }}</dd></div>
+<div><dt>{{ name }} {{ light(found) }}</dt><dd>{{ sentence|breakable }}</dd></div>
 {% endfor %}
 </dl>
 {% endif %}
@@ -231,12 +237,12 @@ _HTML: Final = """\
 {% if block is words and block.bullets %}
 <ul>
 {% for item in block["items"] %}
-<li>{{ item }}</li>
+<li>{{ item|dated }}</li>
 {% endfor %}
 </ul>
 {% elif block is words %}
 {% for item in block["items"] %}
-<p>{{ item }}</p>
+<p>{{ item|dated }}</p>
 {% endfor %}
 {% elif block is verbatim %}
 <pre class="verbatim">{{ block.text }}</pre>
@@ -249,7 +255,8 @@ _HTML: Final = """\
 {%- endfor %}</tr></thead>
 <tbody>
 {% for row in block.rows %}
-<tr>{% for cell in row %}<td class="{{ block.align[loop.index0] }}">
+<tr>{% for cell in row %}<td class="{{ block.align[loop.index0] }}"
+{%- if "w" in block.align %} data-head="{{ block.head[loop.index0] }}"{% endif %}>
 {%- if cell is light %}{{ light(cell) }}{% else %}{{ cell|breakable }}{% endif %}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
@@ -268,7 +275,7 @@ _HTML: Final = """\
 {{ figure.svg|safe }}
 {% endif %}
 {% if figure.caption %}
-<p class="small">{{ figure.caption }}</p>
+<p class="small">{{ figure.caption|dated }}</p>
 {% endif %}
 </figure>
 {% endfor %}
@@ -311,9 +318,9 @@ a { color: var(--blue); }
 .small { margin: .1rem 0 0; }
 footer { margin-top: 2.5rem; border-top: 2px solid var(--line); }
 footer p { max-width: none; margin: .4rem 0; }
-.lights { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: .7rem; margin: 0; }
+.lights { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: .7rem; margin: 0; }
 .lights div { background: var(--panel); border-radius: 6px; padding: .6rem .8rem; }
-.lights dt { font-weight: 600; text-transform: capitalize; }
+.lights dt { font-weight: 600; } .lights dt::first-letter { text-transform: uppercase; }
 .lights dd { margin: .2rem 0 0; font-size: .87rem; color: var(--soft); }
 .light { display: inline-block; font-size: .78rem; font-weight: 600; white-space: nowrap; padding: 0 .45em;
   border: 1.5px solid; border-radius: 9px; line-height: 1.45; text-transform: none; }
@@ -322,7 +329,8 @@ footer p { max-width: none; margin: .4rem 0; }
 .light.unknown { color: var(--soft); border-style: dashed; } .light.unknown::before { content: "\\25cb\\a0"; }
 .light.fail { color: var(--ground); background: var(--vermillion); border-color: var(--vermillion); }
 .light.fail::before { content: "\\2715\\a0"; }
-.scroll { overflow-x: auto; margin: .6rem 0 1rem; }
+.scroll { overflow-x: auto; margin: .6rem 0 1rem; background: linear-gradient(to left, var(--ground) 30%, transparent)
+  right / 40px 100% no-repeat local, linear-gradient(to left, var(--line), transparent) right / 14px 100% no-repeat; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .22rem .7rem .22rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
@@ -331,7 +339,8 @@ th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-al
 .r { text-align: right; white-space: nowrap; }
 .verbatim { white-space: pre-wrap; font: inherit; background: var(--panel); border-left: 4px solid var(--blue);
   padding: .7rem 1rem; margin: 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(310px, 100%), 1fr)); gap: 1.1rem 1.4rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(310px, 100%), 1fr)); gap: 1.1rem 1.4rem; }
+.figures:not(.wide) figure { max-width: 480px; }
 .figures.wide { display: block; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: .9rem; }
@@ -342,7 +351,7 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .key { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: .2rem 0 .8rem; }
 .key i { display: inline-block; width: 1.3em; margin-right: .4em; vertical-align: middle; }
 .key .line { border-top: 2.5px solid var(--blue); } .key .limit { border-top: 2px dashed var(--vermillion); }
-.key .other { border-top: 2px dotted var(--soft); } .key .came { border-top: 2px dashed var(--orange); }
+.key .other { border-top: 2px dotted var(--soft); } .key .came { border-top: 2px dashed var(--ink); }
 .key .range { border-top: 2px solid var(--soft); } .key .stroke { width: 2px; height: .8em; background: var(--ink); }
 .key .dot { background: var(--blue); }
 .key .held { border-top: 2.5px solid var(--orange); }
@@ -355,10 +364,14 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .key .h3 { background: var(--h3); } .key .h4 { background: var(--h4); }
 .key .mark { height: .5em; width: .5em; border-radius: 50%; background: var(--mark); }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--ground); }
-td.l { min-width: 4.6em; }
-@media (max-width: 640px) { body { padding: 12px; } table { font-size: .76rem; } .r { white-space: normal; }
-  th, td { padding-right: .4rem; } td.l { min-width: 0; } td .light { white-space: normal; }
+td.l { min-width: 4.6em; } td.w { overflow-wrap: anywhere; }
+@media (max-width: 640px) { body { padding: 12px; } table { font-size: .74rem; } th.r { white-space: normal; }
+  th, td { padding-right: .3rem; } td.l { min-width: 0; } td .light { white-space: normal; }
   table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem;
-  padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; } }
-@media print { nav { display: none; } figure, tr { break-inside: avoid; } }
+  padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; }
+  td.r[data-head]::before { content: attr(data-head) "\\a0"; color: var(--soft); } }
+@media print { html { font-size: 12px; } body { font-size: 11px; padding: 0; } nav { display: none; }
+  figure, tr { break-inside: avoid; } h2, .key, caption { break-after: avoid; } .scroll { background: none; }
+  .figures:not(.wide) { grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); } .figures:not(.wide) figure {
+  max-width: 260px; } .light, .key i { print-color-adjust: exact; } }
 """

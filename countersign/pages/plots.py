@@ -136,7 +136,7 @@ def lanes_plot(words: str, sessions: Sequence[str], lanes: Sequence[Lane], top: 
         plot.level(foot, "line", 1)
         if np.isfinite(limit):
             plot.level(foot + _LANE * limit / top, "vermillion", 1.1, _DASHED)
-        plot.line(x, foot + _LANE * lane.other / top, "orange", 1.6, "4 2")
+        plot.line(x, foot + _LANE * lane.other / top, "ink", 1.2, "4 2")
         plot.line(x, foot + _LANE * lane.value / top, "blue", 1.7)
         strokes = x[lane.marked]
         ends = np.full(len(strokes), foot)
@@ -161,7 +161,7 @@ def psi_plot(
         "PSI of each subject with its threshold",
         _WIDTH,
         44 + 18.0 * len(subjects),
-        (_LEAST_PSI, largest),
+        (0.8 * _LEAST_PSI, largest),
         (len(subjects) - 0.5, -0.5),
         rows=[(float(row), subject) for row, subject in enumerate(subjects)],
         columns=[(tick, f"{tick:g}") for tick in (0.01, 0.1, 1.0, 10.0, 100.0) if tick <= largest],

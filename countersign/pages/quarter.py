@@ -17,6 +17,7 @@ import numpy as np
 from countersign.model.measures import calibration_bins, equal_mass_edges
 from countersign.pages.page import Block, Cell, Figure, Figures, Light, LightStatus, Table, Words
 from countersign.pages.plots import Course, calibration_plot, course_plot, rates_plot
+from countersign.words import as_sentence, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,7 @@ def measure_figure(course: Course, last: Mapping[Any, Any], shaded: Sequence[str
     """The figure of a measure's course; ``last`` is its newest row. The sessions ``shaded`` are set off."""
     unit, scale = UNITS.get(last["measure"], ("", 1))
     svg = course_plot(last["measure"], course, shaded, unit, scale)
-    return Figure(svg, last["measure"], f"{last['sentence']}.", status_light(last["status"]))
+    return Figure(svg, last["measure"], as_sentence(last["sentence"]), status_light(last["status"]))
 
 
 def calibration_blocks(outcomes: pd.DataFrame, thresholds: BusinessThresholds) -> list[Block]:
@@ -110,9 +111,9 @@ def calibration_blocks(outcomes: pd.DataFrame, thresholds: BusinessThresholds) -
         for e, s, a, b, n, k in zip(expected, share, low, high, count, bad, strict=True)
     ]
     words = (
-        f"{len(known)} outcomes in {len(count)} bins of equal mass. The bars are 95 % intervals (Wilson) for a "
-        f"{effect:g}th of the rows, since symbols move together and weeks overlap (business.design_effect). A model "
-        "that is right lies on the diagonal."
+        f"{len(known)} outcomes in {counted(len(count), 'bin')} of equal mass. The bars are 95 % intervals (Wilson) "
+        f"that count {effect:g} rows as one, since symbols move together and weeks overlap (business.design_effect). "
+        "A model that is right lies on the diagonal."
     )
     return [
         Words([words]),

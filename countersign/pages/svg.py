@@ -68,7 +68,8 @@ class Plot:
         if unit:
             self._text(left, 10, unit, "start", "soft")
         if label:
-            self._text((left + width - right) / 2, height - 4, label, "middle", "soft")
+            half = text_width(label) / 2
+            self._text(min((left + width - right) / 2, width - half), height - 4, label, "middle", "soft")
 
     def line(self, x: np.ndarray, y: np.ndarray, colour: str, width: float, dash: str = "") -> None:
         """Through the known points; an unknown one is a gap, and one that stands alone is a dot."""

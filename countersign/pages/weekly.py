@@ -439,7 +439,7 @@ def _foot(facts: WeekFacts) -> list[str]:
 
 
 def _more(count: int) -> list[Block]:
-    return [Words([f"and {count - _ROWS} more."])] if count > _ROWS else []
+    return [Words([f"And {count - _ROWS} more."])] if count > _ROWS else []
 
 
 def _spark(values: np.ndarray) -> str:

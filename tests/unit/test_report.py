@@ -121,6 +121,14 @@ def test_every_symbol_is_named_within_80_columns_however_many_there_are(symbols:
     assert checks.report_complete(text, symbols).status == "pass"
 
 
+def test_symbols_beyond_the_table_are_named_by_decision() -> None:
+    table = section(report_text(facts([f"S{i:02d}" for i in range(100)])), "SCORES")
+    # From 0.05 to 0.35 evenly: S50 and what follows are held, and the table ends with S60.
+    after = table.partition("and 60 more, bad week at most 22.9%: ")[2]
+    assert after.startswith("10 held: S59, S58,")
+    assert "S50 50 approved: S49, S48," in after
+
+
 def test_the_check_of_the_report_finds_a_symbol_that_is_not_there() -> None:
     text = report_text(facts(["AAPL", "GOOG"]))
     assert checks.report_complete(text, ["AAPL", "GOO"]).status == "fail"
@@ -199,6 +207,12 @@ def test_the_models_standing_shows_it_beside_the_baseline_and_an_unknown_rate_as
     assert "Trained on 2000-03-01 … 2008-08-29, 9000 rows of 2 symbols." in model
     assert "AUC 0.777 (baseline 0.771)" in model
     assert "bad rate 8.3% of approved against unknown of held" in model
+
+
+def test_one_symbol_is_one_symbol() -> None:
+    alone = facts(["MSFT"])
+    model = section(report_text(replace(alone, training={**alone.training, "symbols": ["MSFT"]})), "MODEL")
+    assert "9000 rows of 1 symbol." in model
 
 
 def test_a_measure_that_could_not_be_taken_is_unknown() -> None:

@@ -286,8 +286,8 @@ def test_what_came_is_drawn_at_the_session_that_was_scored(facts: DayFacts) -> N
     (strokes,) = [d for d, style in paths if "stroke: var(--ink)" in style]
     assert [piece.split()[0] for piece in strokes.split("M ")[1:]] == [first]
     # Two outcomes of AAPL make a line, the one of IBM a dot.
-    orange = [(e.tag, e.get("style", "")) for e in volatility.iter() if "var(--orange)" in e.get("style", "")]
-    assert [tag for tag, _ in orange] == ["path", "circle"]
+    came_lines = [e.tag for e in volatility.iter() if e.tag != "text" and "var(--ink)" in e.get("style", "")]
+    assert came_lines == ["path", "circle"]
 
 
 def test_how_earlier_decisions_turned_out_is_counted_over_the_quarter(facts: DayFacts) -> None:
@@ -313,7 +313,8 @@ def test_five_hundred_symbols_make_a_short_page_that_says_what_it_leaves_out(fac
     ]
     words = shown(page, "Risk")
     assert "Drawn are the 16 riskiest of 500 symbols." in words
-    assert "And 460 more, bad week at most" in words
+    # Probabilities fall evenly from 0.9 to 0.01: from the 393rd on they are below 0.2. The first 40 are in the table.
+    assert "And 460 more, bad week at most 82.9%: 353 held, 107 approved." in words
     assert len(page_html(page).encode()) < 300_000
 
 
@@ -356,14 +357,20 @@ def test_a_session_of_the_quarter_that_is_not_in_the_store_is_a_gap_and_is_count
 def test_the_same_probability_for_every_symbol_is_one_bin_of_the_calibration_curve(facts: DayFacts) -> None:
     came = outcomes([(SCORED, f"S{i}", "hold", float(i < 10)) for i in range(40)])
     page = daily_page(replace(facts, outcomes=came))
-    assert "40 outcomes in 1 bins of equal mass" in shown(page, "Calibration")
+    assert "40 outcomes in 1 bin of equal mass" in shown(page, "Calibration")
     assert [row[:2] for row in blocks(page, "Calibration")[-1].rows] == [["30.0%", "25.0%"]]
+
+
+def test_a_quarter_that_approved_none_says_so(facts: DayFacts) -> None:
+    came = outcomes([(SCORED, "A", "hold", 1.0), (SCORED, "B", "hold", 0.0)])
+    words = shown(daily_page(replace(facts, outcomes=came)), "What came")
+    assert "Of the quarter's matured scores, none was approved and 1 of 2 held had a bad week (50.0%)." in words
 
 
 def test_psi_that_is_not_known_is_listed_and_not_called_low(facts: DayFacts) -> None:
     other = drifts(QUARTER, NAN, "insufficient").assign(subject="skew_63")
     page = daily_page(drifted(facts, pd.concat([drifts(QUARTER, 0.5, "fail"), other])))
-    assert "1 of 2 over 0.2" in shown(page, "Drift")
+    assert "1 of 2 are over 0.2" in shown(page, "Drift")
     svg = figures(page, "Drift")["PSI by subject"]
     assert len(re.findall(r"<circle|<rect", svg)) == 1
     assert "skew_63</text>" in svg

@@ -418,7 +418,7 @@ def test_a_page_says_what_it_is_made_from_beside_the_text_and_names_no_path_of_t
     assert set(page.inputs) - set(text.inputs) == {"quarter"}
     assert page.inputs["quarter"] != store.read_text("report", FIRST, "html")[1].inputs["quarter"]
     assert str(two_run) not in html
-    assert f"<title>Session {SECOND}</title>" in html
+    assert f"<title>Session {SECOND} – Countersign</title>" in html
     assert html.endswith("</html>")
 
 
