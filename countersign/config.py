@@ -195,8 +195,8 @@ SHORTEST_WINDOW: Final = 126
 
 
 def _window(found: Any) -> Any:
-    if found in ("all", None):
-        return None
+    if found == "all":
+        return found
     if re.fullmatch(r"[0-9]{1,6}", str(found)) and int(found) >= SHORTEST_WINDOW:
         return int(found)
     raise PydanticCustomError("window", f"expected all, or a number of sessions from {SHORTEST_WINDOW} on")
@@ -218,7 +218,7 @@ def _some_left(off: tuple[str, ...]) -> tuple[str, ...]:
 
 Penalty = Annotated[float, Field(gt=0)]
 Cutoff = Annotated[float, Field(gt=0, lt=1)]
-Window = Annotated[int | None, BeforeValidator(_window)]
+Window = Annotated[int | Literal["all"], BeforeValidator(_window)]
 FeaturesOff = Annotated[tuple[Annotated[str, AfterValidator(_known_feature)], ...], AfterValidator(_some_left)]
 
 
@@ -229,7 +229,7 @@ class ModelConfig(Section):
     logistic_penalty: Penalty = 1.0
     cutoff: Cutoff = 0.20
     """Bad-week probability from which a symbol is held."""
-    window_sessions: Window = None
+    window_sessions: Window = "all"
     """Sessions that are learned from, up to the newest whose outcome is known; ``all``: every one of the history."""
     features_off: FeaturesOff = ()
     """Features that the model does not weigh. They are still computed and watched, and outside the range that training

@@ -174,6 +174,12 @@ def measure_stretches(contest: Contest, config: ModelConfig, trigger: tuple[str,
     return tuple(found)
 
 
+def measure_overall(contest: Contest, config: ModelConfig) -> Stretch:
+    """The stretch "overall" alone, with its intervals."""
+    won = {who: _pairs_won(contest, forecaster) for who, forecaster in contest.forecasters.items()}
+    return _judged("overall", contest, config, np.arange(len(contest.sessions)), won)
+
+
 def measure_symbols(contest: Contest) -> tuple[Stretch, ...]:
     """Each symbol that has rows, without intervals: of many symbols some would lie beyond theirs by chance."""
     order = np.argsort(contest.symbol, kind="stable")

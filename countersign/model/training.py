@@ -95,7 +95,7 @@ def training_rows(panel: Panel, horizon: int = HORIZON) -> TrainingRows:
 def learned_rows(rows: TrainingRows, config: ModelConfig) -> TrainingRows:
     """What ``fit`` learns from: the learnable rows, of the last ``config.window_sessions`` sessions up to the newest."""
     rows = rows.take(rows.learnable)
-    if config.window_sessions is None:
+    if config.window_sessions == "all":
         return rows
     return rows.take(rows.session > rows.session.max(initial=-1) - config.window_sessions)
 
@@ -123,6 +123,7 @@ def fit(rows: TrainingRows, config: ModelConfig) -> FittedModel:
     spread = rows.features.std(axis=1)
     spread[spread == 0] = 1.0
     on = np.array([name not in config.features_off for name in FEATURES])
+    # Row by row in memory, as rows that were taken lie: another layout is summed in another order.
     scaled = np.ascontiguousarray(((rows.features - mean[:, None]) / spread[:, None])[on].T)
     log_ratio = np.log(rows.variance) - rows.features[0]
     # One thread: sums in another order would train another model from the same rows.
