@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from countersign import cli_gate, cli_init, cli_quarantine, cli_schema
+from countersign import cli_experiment, cli_gate, cli_init, cli_quarantine, cli_schema
 from countersign.cli_terminal import Terminal, as_text
 
 
@@ -52,7 +52,7 @@ def main(context: click.Context, home: Path | None) -> None:
     )
 
 
-for command in (*cli_gate.COMMANDS, cli_init.init, cli_quarantine.quarantine, cli_schema.schema):
+for command in (*cli_gate.COMMANDS, cli_experiment.experiment, cli_init.init, cli_quarantine.quarantine, cli_schema.schema):
     main.add_command(command)
 
 

@@ -137,8 +137,8 @@ def _choice(name: str, experiment: Experiment, trials: Trials, p_values: Mapping
         years,
         (
             said,
-            f"{NAMES[loss]} {scale * over.value:+.1f} % (95 % interval {scale * over.low:+.1f} … "
-            f"{scale * over.high:+.1f} %, which {'holds' if over.low <= 0 <= over.high else 'does not hold'} 0), smaller "
+            f"{NAMES[loss]} {scale * over.value:+.2f} % (95 % interval {scale * over.low:+.2f} … "
+            f"{scale * over.high:+.2f} %, which {'holds' if over.low <= 0 <= over.high else 'does not hold'} 0), smaller "
             f"in {won} of {years} calendar years",
             f"The best of {len(p_values)} variants that were tried: p {p:.3f}, adjusted for that",
             *apart,
