@@ -52,8 +52,9 @@ def main(context: click.Context, home: Path | None) -> None:
     )
 
 
-for command in (*cli_gate.COMMANDS, cli_experiment.experiment, cli_init.init, cli_quarantine.quarantine, cli_schema.schema):
+for command in (*cli_gate.COMMANDS, cli_init.init, cli_quarantine.quarantine, cli_schema.schema):
     main.add_command(command)
+main.add_command(cli_experiment.experiment)
 
 
 @main.command()

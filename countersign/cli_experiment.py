@@ -30,7 +30,7 @@ def experiment() -> None:
 )
 @click.option("--from", "first", type=_DATE, help="First date of the data. Default: history.start.")
 @click.option("--to", "last", type=_DATE, help="Last date of the data. Default: all that the source has.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Variants at a time. Default: as many as there are processors.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Variants at a time. Default: one a processor.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -120,7 +120,7 @@ def _show(found: Mapping[str, Any]) -> None:
 
 
 _HEADS: Final = (
-    "skill: how much less than the baseline of the same horizon is lost. loss: QLIKE of volatility and Brier loss of bad "
-    "weeks, minus that of what is configured, in percent of it; less is better, and an interval that holds 0 shows no "
-    "difference. bad: of the approved."
+    "skill: how much less than the baseline of the same horizon is lost. loss: QLIKE of volatility and Brier loss of "
+    "bad weeks, minus that of what is configured, in percent of it; less is better, and where the interval holds 0 no "
+    "difference is shown. bad: of the approved."
 )

@@ -118,13 +118,10 @@ def _choice(name: str, experiment: Experiment, trials: Trials, p_values: Mapping
     clear = over.verdict == "better"
     verdict: Literal["better", "not distinguishable"] = "better" if clear and p < LEVEL else "not distinguishable"
     scale = 100 / winner.measures[loss].champion
-    said = {
-        (True, True): f"{winner.name} is better than what is configured",
-        (True, False): f"{winner.name} did best, but as the best of {len(p_values)} it is not distinguishable from what "
-        "is configured",
-        (False, True): f"{winner.name} did best, and is not distinguishable from what is configured",
-        (False, False): f"{winner.name} did best, and is not distinguishable from what is configured",
-    }[clear, p < LEVEL]
+    said = "and is better than what is configured"
+    if verdict != "better":
+        counted = f"but as the best of {len(p_values)} it" if clear else "and"
+        said = f"{counted} is not distinguishable from what is configured"
     return Choice(
         name,
         experiment.question,
@@ -136,11 +133,12 @@ def _choice(name: str, experiment: Experiment, trials: Trials, p_values: Mapping
         won,
         years,
         (
-            said,
+            f"{winner.name!r} did best, {said}",
             f"{NAMES[loss]} {scale * over.value:+.2f} % (95 % interval {scale * over.low:+.2f} … "
-            f"{scale * over.high:+.2f} %, which {'holds' if over.low <= 0 <= over.high else 'does not hold'} 0), smaller "
-            f"in {won} of {years} calendar years",
-            f"The best of {len(p_values)} variants that were tried: p {p:.3f}, adjusted for that",
+            f"{scale * over.high:+.2f} %, which {'holds' if over.low <= 0 <= over.high else 'does not hold'} 0), "
+            f"smaller in {won} of {years} calendar years",
+            f"It is the best of {len(p_values)} that were tried: were none better than what is configured, the best "
+            f"would look as good in {100 * p:.0f} % of runs (adjusted p {p:.3f})",
             *apart,
         ),
     )
@@ -148,11 +146,11 @@ def _choice(name: str, experiment: Experiment, trials: Trials, p_values: Mapping
 
 def _apart(trials: list[Trial]) -> list[str]:
     """What is said of variants that cannot win."""
-    still = ", ".join(trial.name for trial in trials if trial.comparable)
-    elsewhere = ", ".join(trial.name for trial in trials if not trial.comparable)
+    still = ", ".join(repr(trial.name) for trial in trials if trial.comparable)
+    elsewhere = ", ".join(repr(trial.name) for trial in trials if not trial.comparable)
     return [
-        *([f"No forecast that decides moves with {still}: weigh approvals against their bad rate"] if still else []),
-        *([f"Another target, to be held against its own baseline alone: {elsewhere}"] if elsewhere else []),
+        *([f"{still} does not move the loss that decides: weigh approvals against their bad rate"] if still else []),
+        *([f"Of another target, and to be held against its own baseline alone: {elsewhere}"] if elsewhere else []),
     ]
 
 
@@ -160,5 +158,3 @@ def _years(sessions: np.ndarray, gains: np.ndarray) -> tuple[int, int]:
     number = np.unique(sessions.astype("datetime64[Y]"), return_inverse=True)[1]
     totals = np.bincount(number, gains)
     return int((totals > 0).sum()), len(totals)
-
-

@@ -80,12 +80,14 @@ def load_experiments(paths: Sequence[Path]) -> dict[str, Experiment]:
     found: dict[str, Experiment] = {}
     for path in paths:
         if path.stem in found:
-            raise ConfigError(f"{path}: expected experiment files of different names, found {path.stem} twice: rename one")
+            raise ConfigError(
+                f"{path}: expected experiment files of different names, found {path.stem} twice: rename one"
+            )
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ConfigError(
-                f"expected an experiment file at {path}: {error.strerror}. Those that are shipped lie in config/experiments"
+                f"expected an experiment file at {path}: {error.strerror}. Examples: config/experiments"
             ) from error
         found[path.stem] = parse_settings(data, path, Experiment)
     return found

@@ -31,8 +31,8 @@ def settings_diff(text: str, changes: Mapping[str, Any]) -> str:
         right = False
     if not right:
         return "\n".join(["# To be set by hand in config/pipeline.yaml:", "model:", *_lines(changes, "  "), ""])
-    lines = (found.splitlines(keepends=True) for found in (text, after))
-    return "".join(difflib.unified_diff(*lines, "a/config/pipeline.yaml", "b/config/pipeline.yaml"))
+    old, new = (found.splitlines(keepends=True) for found in (text, after))
+    return "".join(difflib.unified_diff(old, new, "a/config/pipeline.yaml", "b/config/pipeline.yaml"))
 
 
 def in_yaml(value: Any) -> str:
@@ -61,12 +61,14 @@ def _changed(text: str, changes: Mapping[str, Any]) -> str:
     missing = dict(changes)
     for number in range(start + 1, end):
         found = re.match(r"(\s+)(\w+):\s*([^#]*?)(\s+#.*)?$", lines[number])
-        if found and found[2] in missing:
-            set_now = f"{found[1]}{found[2]}: {in_yaml(missing.pop(found[2]))}"
-            comment = (found[4] or "").strip()
-            # The comment stays in its column where there is room.
-            lines[number] = f"{set_now:<{found.start(4) + len(found[4]) - len(comment)}}" if comment else set_now
-            lines[number] += f"{'' if lines[number].endswith(' ') else '  '}{comment}" if comment else ""
+        if not found or found[2] not in missing:
+            continue
+        line = f"{found[1]}{found[2]}: {in_yaml(missing.pop(found[2]))}"
+        comment = (found[4] or "").lstrip()
+        if comment:
+            # In its column, where there is room.
+            line = f"{line:<{len(lines[number]) - len(comment) - 2}}  {comment}"
+        lines[number] = line
     indent = re.match(r"\s*", lines[start + 1])
     lines[end:end] = _lines(missing, indent[0] if indent and indent[0] else "  ")
     return "\n".join([*lines, ""])

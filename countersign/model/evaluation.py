@@ -128,9 +128,9 @@ def walk_forward_from(
     """Score each fold of sessions with a model of everything before it, purged of outcomes that reach into the fold.
 
     Folds begin with the session numbered ``first``, of which or of a later one some outcome must be known. The window
-    expands. A fold that starts at session S learns from sessions up to S - 1 - ``purge``, whose outcomes were known
-    at the close of S - 1: outcomes of ``rows`` reach no more than ``purge`` sessions ahead. ``progress`` is called with (folds done, folds in all). Forecasts come in the order of
-    ``rows``, sessions ascending.
+    expands. A fold that starts at session S learns from sessions up to S - 1 - ``purge``, the horizon of ``rows`` or
+    more, so that their outcomes were known at the close of S - 1. ``progress`` is called with (folds done, folds in
+    all). Forecasts come in the order of ``rows``, sessions ascending.
     """
     rows = rows.take(rows.matured)
     starts = range(first, int(rows.session.max()) + 1, fold_sessions)

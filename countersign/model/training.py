@@ -93,7 +93,7 @@ def training_rows(panel: Panel, horizon: int = HORIZON) -> TrainingRows:
 
 
 def learned_rows(rows: TrainingRows, config: ModelConfig) -> TrainingRows:
-    """What ``fit`` learns from: the learnable rows, of the last ``config.window_sessions`` sessions up to the newest."""
+    """What ``fit`` learns from: the learnable rows of the newest ``config.window_sessions`` sessions."""
     rows = rows.take(rows.learnable)
     if config.window_sessions == "all":
         return rows

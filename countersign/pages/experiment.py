@@ -39,7 +39,8 @@ _SAYS: Final[dict[str, LightStatus]] = {
     "unknown": "unknown",
     "same": "unknown",
 }
-_KEY: Final = (("dot", "beyond doubt"), ("ring", "the interval holds 0"), ("range", "95 % interval"))
+_ENDS: Final = ("value", "low", "high")
+_KEY: Final = (("dot", "the interval does not hold 0"), ("ring", "the interval holds 0"), ("range", "95 % interval"))
 
 
 def experiment_page(found: Mapping[str, Any], diffs: Mapping[str, str]) -> Page:
@@ -47,25 +48,28 @@ def experiment_page(found: Mapping[str, Any], diffs: Mapping[str, str]) -> Page:
     choices = found["choices"]
     return Page(
         title="Experiment: " + ", ".join(choice["experiment"] for choice in choices),
-        subtitle=f"{conditions(found)}. Nothing is promoted by this: a person changes pipeline.yaml, and the next model "
-        "waits for a signature like any other.",
+        subtitle=f"{conditions(found)}. Nothing is promoted by this: a person changes pipeline.yaml, and the next "
+        "model waits for a signature like any other.",
         lights=[
             (
                 choice["experiment"],
-                Light(_LIGHTS[choice["verdict"]], choice["winner"] or choice["verdict"]),
+                Light(_LIGHTS[choice["verdict"]], choice["verdict"]),
                 f"{choice['question']} {choice['sentences'][0]}.",
             )
             for choice in choices
         ],
         sections=[
-            Section("What was found", [block for choice in choices for block in _verdict(choice)]),
+            *(Section(f"Found: {choice['experiment']}", _verdict(choice)) for choice in choices),
             Section("Beside what is configured", _beside(found)),
             Section("Beside the baseline", _skills(found)),
             Section("All variants", _table(found)),
-            Section("What pipeline.yaml would change", [Verbatim(diffs[choice["experiment"]]) for choice in choices]),
+            Section(
+                "What pipeline.yaml would change",
+                [Verbatim(diffs[choice["experiment"]], code=True) for choice in choices],
+            ),
         ],
         foot=[
-            "Every variant scores the same rows in the same folds, each fold by a model of everything before it, purged "
+            "Every variant scores the same rows in the same folds, each fold by a model of what came before it, purged "
             f"by {found['purge_sessions']} sessions, the longest horizon of the run. Intervals are 95 %, by block "
             "bootstrap over dates; differences are paired.",
             SELECTION,
@@ -75,8 +79,10 @@ def experiment_page(found: Mapping[str, Any], diffs: Mapping[str, str]) -> Page:
 
 
 def _verdict(choice: Mapping[str, Any]) -> list[Block]:
-    head = f"{choice['experiment']}, decided by {NAMES[choice['decide_by']]}. {choice['question']}"
-    return [Words([head]), Words([f"{sentence}." for sentence in choice["sentences"]], bullets=True)]
+    return [
+        Words([f"{choice['question']} Decided by {NAMES[choice['decide_by']]}."]),
+        Words([f"{sentence}." for sentence in choice["sentences"]], bullets=True),
+    ]
 
 
 def _beside(found: Mapping[str, Any]) -> list[Block]:
@@ -86,19 +92,17 @@ def _beside(found: Mapping[str, Any]) -> list[Block]:
         return [Words(["No variant forecasts what is configured: see the skill of each below."])]
     figures = []
     for head, loss in HEADS.items():
-        ends = np.array(
-            [
-                [
-                    100 * _number(variant["measures"][loss]["minus_configured"][end]) / variant["measures"][loss]["configured"]
-                    for end in ("value", "low", "high")
-                ]
-                for variant in variants
-            ]
+        measures = [variant["measures"][loss] for variant in variants]
+        value, low, high = (
+            np.array([100 * _number(m["minus_configured"][end]) / _number(m["configured"]) for m in measures])
+            for end in _ENDS
         )
         svg = interval_plot(
             f"{NAMES[loss]} of each variant minus the configured, with intervals",
             [variant["name"] for variant in variants],
-            *ends.T,
+            value,
+            low,
+            high,
             f"{NAMES[loss]} minus the configured (%)",
         )
         figures.append(Figure(svg, f"{head.capitalize()}: left of 0 is better"))
@@ -110,22 +114,21 @@ def _skills(found: Mapping[str, Any]) -> list[Block]:
     variants = found["variants"]
     figures = []
     for head, loss in HEADS.items():
-        ends = np.array(
-            [
-                [100 * _number(variant["measures"][loss]["skill"][end]) for end in ("value", "low", "high")]
-                for variant in variants
-            ]
+        value, low, high = (
+            np.array([100 * _number(variant["measures"][loss]["skill"][end]) for variant in variants]) for end in _ENDS
         )
         svg = interval_plot(
             f"Skill of each variant over the baseline of its horizon, {head}",
             [variant["name"] for variant in variants],
-            *ends.T,
+            value,
+            low,
+            high,
             f"{NAMES[loss]} less than the baseline's (%)",
         )
         figures.append(Figure(svg, f"{head.capitalize()}: right of 0 is better"))
-    others = [variant["name"] for variant in variants if not variant["comparable"]]
-    words = [f"Another horizon is another target, so that losses are not comparable: {', '.join(others)}. Skill is."]
-    return [*([Words(words)] if others else []), Figures(figures, key=_KEY)]
+    others = ", ".join(f"{variant['name']!r}" for variant in variants if not variant["comparable"])
+    words = f"{others}: another horizon is another target, so that losses are not comparable. Skill is."
+    return [*([Words([words])] if others else []), Figures(figures, key=_KEY)]
 
 
 def _table(found: Mapping[str, Any]) -> list[Block]:
@@ -141,16 +144,24 @@ def _table(found: Mapping[str, Any]) -> list[Block]:
                 difference,
                 Light(_SAYS[says], says) if says else "",
             ]
-        rows.append([*cells, *approval_cells(variant), f"{100 * variant['model_share']:.1f}%", changes_text(variant)])
+        rows.append([*cells, *approval_cells(variant)])
     columns = ("skill", "minus configured [95 %]", "")
-    head = ["variant", "QLIKE", *columns, "Brier", *columns, "approved", "bad of these", "by the model", "changes"]
+    head = ["variant", "QLIKE", *columns, "Brier", *columns, "approved", "bad of these"]
     return [
         Table(
             head,
             rows,
-            "lrrrlrrrlrrrl",
-            caption="Skill: how much less than the baseline is lost. Differences in percent of the configured model's loss.",
-        )
+            "lrrrlrrrlrr",
+            caption="Skill: how much less than the baseline is lost. Differences in percent of the configured loss.",
+        ),
+        Table(
+            ["variant", "scored by the model", "what it varies"],
+            [
+                [variant["name"], f"{100 * variant['model_share']:.1f}%", changes_text(variant) or "nothing"]
+                for variant in found["variants"]
+            ],
+            "lrl",
+        ),
     ]
 
 

@@ -51,10 +51,11 @@ class Words:
 
 @dataclass(frozen=True)
 class Verbatim:
-    """A text as it stands: a person's words, of any width, or what a command prints."""
+    """A text as it stands: a person's words, of any width, or what a command prints; ``code`` in a fixed width."""
 
     text: str
     form: Form = "both"
+    code: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ _HTML: Final = """\
 <p>{{ item }}</p>
 {% endfor %}
 {% elif block is verbatim %}
-<pre class="verbatim">{{ block.text }}</pre>
+<pre class="verbatim{{ ' code' if block.code }}">{{ block.text }}</pre>
 {% elif block is table %}
 <div class="scroll"><table>
 {% if block.caption %}
@@ -331,6 +332,7 @@ th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-al
 .r { text-align: right; white-space: nowrap; }
 .verbatim { white-space: pre-wrap; font: inherit; background: var(--panel); border-left: 4px solid var(--blue);
   padding: .7rem 1rem; margin: 0; }
+.verbatim.code { font: .83rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin-bottom: .8rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(310px, 100%), 1fr)); gap: 1.1rem 1.4rem; }
 .figures.wide { display: block; }
 figure { margin: 0; min-width: 0; }
