@@ -101,7 +101,7 @@ def changes_text(variant: Mapping[str, Any]) -> str:
 
 
 def loss_cells(variant: Mapping[str, Any], loss: str) -> tuple[str, str, str]:
-    """Skill over the baseline; the loss minus the configured one, in percent of that, with its interval; what it says."""
+    """Skill over the baseline; the loss minus the configured one, in percent of that, with its interval; a word."""
     measure = variant["measures"][loss]
     skill = "unknown" if measure["skill"]["value"] is None else f"{100 * measure['skill']['value']:+.1f}%"
     beside = measure["minus_configured"]
@@ -129,5 +129,6 @@ def conditions(found: Mapping[str, Any]) -> str:
     """On what all were tried, in a sentence."""
     return (
         f"{len(found['variants']) - 1} variants on the same {found['sessions']:,} sessions and {found['rows']:,} "
-        f"scores, {found['first']} … {found['last']}, in {found['folds']} folds, purged by {found['purge_sessions']} sessions"
+        f"scores, {found['first']} … {found['last']}, in {found['folds']} folds, purged by "
+        f"{found['purge_sessions']} sessions"
     )
