@@ -11,16 +11,62 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from countersign import cli_experiment, cli_gate, cli_init, cli_quarantine, cli_schema
-from countersign.cli_terminal import Terminal, as_text
+from countersign import cli_experiment, cli_gate, cli_init, cli_quarantine, cli_run, cli_schema, cli_show, cli_tasks
+from countersign.cli_terminal import Day, Terminal, as_text, progress
+
+_SECTIONS: Final = {
+    "Sessions": {
+        "run": "Run the daily job through Dagster.",
+        "status": "The model in service, the last session, what needs a person.",
+        "show": "The scores of a session, and what came of them.",
+        "history": "Which model scored a session, and who approved it.",
+        "evaluate": "The model walk-forward, beside the baselines.",
+        "replay": "How often each threshold would have alarmed.",
+    },
+    "From a file to a file, without Dagster": {
+        "ingest": "Bars of any layout that is known, to prices_raw.json.",
+        "clean": "prices_raw.json to prices_clean.json, by the rules.",
+        "train": "prices_clean.json to model.json, which is not in service.",
+        "score": "prices_clean.json to scores.json.",
+        "report": "scores.json to report.txt.",
+    },
+    "A new model, and who signs for it": {
+        "retrain": "Ask for a new model.",
+        "review": "What waits for a decision, with its evidence.",
+        "approve": "Sign that a candidate may replace the model in service.",
+        "reject": "Sign that it may not.",
+        "request-changes": "Sign that something has to change before the next one.",
+        "ratify": "Sign, as a second person, for a break-glass deployment.",
+        "revoke": "Sign that the model in service leaves it.",
+        "rollback": "Sign that an earlier model returns.",
+        "sign": "Sign a decision to be put on record elsewhere.",
+        "deploy": "Put into service what a signed decision made due.",
+        "signer": "Who may sign.",
+        "verify": "Tell the journal again, every hash and signature.",
+        "drill": "Prove in a scratch copy that bad models are refused.",
+    },
+    "What people decide on": {
+        "experiment": "Variants of the model's settings, beside those in use.",
+        "init": "Begin a project folder for your own prices.",
+        "schema": "The columns that are agreed on, and those that arrive.",
+        "quarantine": "Rows that broke a rule, and who let them through.",
+        "thresholds": "What monitoring judges by.",
+    },
+}
+"""The commands as ``--help`` lists them, each in a few words."""
 
 
 class _Group(click.Group):
-    """Says an error of the domain in one clear message, exit code 2."""
+    """Lists commands in sections. Says an error of the domain in one clear message, exit code 2."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, rows in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(rows.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         from countersign.errors import CountersignError
@@ -41,7 +87,10 @@ class _Group(click.Group):
 @click.version_option(package_name="countersign")
 @click.pass_context
 def main(context: click.Context, home: Path | None) -> None:
-    """Countersign: a daily risk model on market prices that only a person can replace."""
+    """Countersign: a daily risk model on market prices that only a person can replace.
+
+    Example: countersign run --session 2008-09-02
+    """
     key = os.environ.get("COUNTERSIGN_KEY")
     context.obj = Terminal(
         home=(home or Path(os.environ.get("COUNTERSIGN_HOME") or Path.cwd())).resolve(),
@@ -52,9 +101,17 @@ def main(context: click.Context, home: Path | None) -> None:
     )
 
 
-for command in (*cli_gate.COMMANDS, cli_init.init, cli_quarantine.quarantine, cli_schema.schema):
+for command in (
+    *cli_tasks.COMMANDS,
+    cli_run.run,
+    cli_show.show,
+    *cli_gate.COMMANDS,
+    cli_init.init,
+    cli_quarantine.quarantine,
+    cli_schema.schema,
+    cli_experiment.experiment,
+):
     main.add_command(command)
-main.add_command(cli_experiment.experiment)
 
 
 @main.command()
@@ -71,15 +128,12 @@ def status(terminal: Terminal, as_json: bool) -> None:
     click.echo(as_text(found) if as_json else status_text(found))
 
 
-_DATE = click.DateTime(["%Y-%m-%d"])
-
-
 @main.command()
-@click.option("--from", "first", type=_DATE, help="First date of the data. Default: history.start.")
-@click.option("--to", "last", type=_DATE, help="Last date of the data. Default: all that the source has.")
+@click.option("--from", "first", type=Day(), help="First date of the data. Default: history.start.")
+@click.option("--to", "last", type=Day(), help="Last date of the data. Default: all that the source has.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def evaluate(terminal: Terminal, first: datetime | None, last: datetime | None, as_json: bool) -> None:
+def evaluate(terminal: Terminal, first: str | None, last: str | None, as_json: bool) -> None:
     """Measure the model walk-forward on the source's prices, beside the baseline and the naive forecast.
 
     Trains on everything before each fold, scores the fold, goes on. Nothing is stored and no model changes.
@@ -90,20 +144,17 @@ def evaluate(terminal: Terminal, first: datetime | None, last: datetime | None, 
     from countersign.steps.model import evaluate_source
 
     project = terminal.open_project()
-    start, end = (day.date().isoformat() if day else None for day in (first, last))
-    with click.progressbar(length=1000, label="Training", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        found = evaluate_source(
-            project, start, end, terminal.clock(), lambda done, of: bar.update(round(1000 * done / of) - bar.pos)
-        )
+    with progress("Training") as done:
+        found = evaluate_source(project, first, last, terminal.clock(), lambda folds, of: done(folds / of))
     click.echo(as_text(found.as_dict()) if as_json else evaluation_text(found))
 
 
 @main.command()
-@click.option("--from", "first", type=_DATE, help="First date that is judged. Default: history.start.")
-@click.option("--to", "last", type=_DATE, help="Last date that is judged. Default: all that the source has.")
+@click.option("--from", "first", type=Day(), help="First date that is judged. Default: history.start.")
+@click.option("--to", "last", type=Day(), help="Last date that is judged. Default: all that the source has.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the dates of every alarm.")
 @click.pass_obj
-def replay(terminal: Terminal, first: datetime | None, last: datetime | None, as_json: bool) -> None:
+def replay(terminal: Terminal, first: str | None, last: str | None, as_json: bool) -> None:
     """Run monitoring over history: how often each threshold alarms, and would if it were halved or doubled.
 
     Forecasts are walk-forward; validation and drift references are those that each year would have begun with.
@@ -115,11 +166,8 @@ def replay(terminal: Terminal, first: datetime | None, last: datetime | None, as
     from countersign.steps.replay import replay_source
 
     project = terminal.open_project()
-    start, end = (day.date().isoformat() if day else None for day in (first, last))
-    with click.progressbar(length=1000, label="Replaying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        found = replay_source(
-            project, start, end, terminal.clock(), lambda done: bar.update(round(1000 * done) - bar.pos)
-        )
+    with progress("Replaying") as done:
+        found = replay_source(project, first, last, terminal.clock(), done)
     click.echo(as_text(replay_dict(found)) if as_json else replay_text(found))
 
 

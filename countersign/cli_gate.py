@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
-from countersign.cli_terminal import Terminal, as_text
+from countersign.cli_terminal import Day, Terminal, as_text
 
 if TYPE_CHECKING:
     from countersign.gate.statement import Decision
@@ -455,10 +455,10 @@ def verify(terminal: Terminal, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("session", required=False, type=_DATE)
+@click.argument("session", required=False, type=Day())
 @_JSON
 @click.pass_obj
-def history(terminal: Terminal, session: datetime | None, as_json: bool) -> None:
+def history(terminal: Terminal, session: str | None, as_json: bool) -> None:
     """Show which model scored SESSION, who approved it and on what evidence; without one, the whole journal.
 
     Example: countersign history 2008-12-23
@@ -467,7 +467,7 @@ def history(terminal: Terminal, session: datetime | None, as_json: bool) -> None
 
     project = terminal.open_project()
     if session:
-        found = session_history(project, session.date().isoformat())
+        found = session_history(project, session)
         click.echo(as_text(found) if as_json else session_text(found))
     else:
         lines = life(project.journal.read())

@@ -6,15 +6,12 @@ shell.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from countersign.cli_run import launch
 from countersign.cli_terminal import Terminal, as_text
 
 if TYPE_CHECKING:
@@ -54,22 +51,28 @@ def init(
     """
     from dataclasses import asdict
 
+    from countersign.prices.sources.secrets import shown
     from countersign.steps.init import init_project
 
     found = init_project(folder, prices, terminal.clock(), calendar, adjustment)
     if as_json:
-        click.echo(as_text(asdict(found)))
+        told = [asdict(guess) | {"value": shown(guess.value)} for guess in found.guesses]
+        click.echo(as_text(asdict(found) | {"guesses": told}))
         return
     click.echo(_words(found, folder))
     first = next(guess.value for guess in found.guesses if guess.setting == "first_session")
-    code = _run(folder.resolve(), first, terminal.environment) if run else 0
     home = folder.resolve()
+    # Its own Dagster home: another project's may stand in the environment.
+    environment = {**terminal.environment, "DAGSTER_HOME": str(home / ".dagster")}
+    code = launch(home, environment, "--session", first) if run else 0
     click.echo(f"\nFrom here on: export COUNTERSIGN_HOME={home} DAGSTER_HOME={home}/.dagster")
     click.echo("Then: make run for all sessions, make ui, countersign status")
     raise SystemExit(code)
 
 
 def _words(found: Started, folder: Path) -> str:
+    from countersign.prices.sources.secrets import shown
+
     lines = [
         f"{found.bars:,} bars, {found.first} … {found.last}, with {', '.join(found.columns)}"
         + (f"; without {', '.join(found.lacking)}" if found.lacking else "")
@@ -78,23 +81,13 @@ def _words(found: Started, folder: Path) -> str:
     ]
     width = max(len(guess.setting) for guess in found.guesses)
     for guess in found.guesses:
-        lines += [f"  {guess.setting:<{width}}  {guess.value or '(left out)'}", f"  {'':<{width}}    {guess.why}"]
+        lines += [
+            f"  {guess.setting:<{width}}  {shown(guess.value) or '(left out)'}",
+            f"  {'':<{width}}    {guess.why}",
+        ]
     lines += [
         "",
         f"Written to {folder / 'config'}: pipeline.yaml with these guesses, look through it; quality.yaml and",
         "thresholds.yaml as shipped, with numbers that were found on other prices than yours.",
     ]
     return "\n".join(lines)
-
-
-def _run(home: Path, session: str, environment: Mapping[str, str]) -> int:
-    """The first session, in a process of its own: Dagster is no part of this one. Its exit code."""
-    checkout, dagster_home = Path(__file__).parents[1], home / ".dagster"
-    dagster_home.mkdir(exist_ok=True)
-    shutil.copyfile(home / "config" / "dagster.yaml", dagster_home / "dagster.yaml")
-    return subprocess.run(
-        [sys.executable, "-m", "sensors.launch", "--session", session],
-        cwd=checkout,
-        env={**environment, "COUNTERSIGN_HOME": str(home), "DAGSTER_HOME": str(dagster_home)},
-        check=False,
-    ).returncode

@@ -6,11 +6,14 @@ Belongs here: arguments, words. Does not belong here: anything that a test could
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from countersign.cli_terminal import Terminal, as_text
+
+if TYPE_CHECKING:
+    from countersign.project import Project
 
 _DATE: Final = click.DateTime(["%Y-%m-%d"])
 
@@ -54,6 +57,26 @@ class _Factor(_Default):
         return name, (self._number(number, param, ctx), since)
 
 
+def _once(pairs: tuple[Any, ...], option: str) -> dict[str, Any]:
+    """The pairs of an option that is given several times, each for another column."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise click.UsageError(f"expected each column once in {option}, found {', '.join(name for name, _ in pairs)}")
+    return found
+
+
+def _day(terminal: Terminal, project: Project, session: datetime | None) -> str:
+    """The session that is asked for, or the newest. Raises ``SessionError`` unless it is one that has closed."""
+    from countersign.errors import SessionError
+
+    now = terminal.clock()
+    if session is None and not project.daily_sessions(now):
+        raise SessionError(f"no session from first_session, {project.first_session}, on has closed yet: name one")
+    day = f"{session:%Y-%m-%d}" if session else project.daily_sessions(now)[-1]
+    project.calendar.require_closed(day, now)
+    return day
+
+
 @click.group()
 def schema() -> None:
     """The columns that people agreed on, and those that arrive."""
@@ -72,10 +95,11 @@ def diff(terminal: Terminal, session: datetime | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
+    from countersign.steps.amendment import unrecorded
     from countersign.steps.schema import deliver
 
     project = terminal.open_project()
-    day = f"{session:%Y-%m-%d}" if session else project.daily_sessions(terminal.clock())[-1]
+    day = _day(terminal, project, session)
     delivery = deliver(project, day, day)
     if as_json:
         click.echo(as_text({"session": day, "differences": [asdict(one) for one in delivery.found]}))
@@ -87,6 +111,8 @@ def diff(terminal: Terminal, session: datetime | None, as_json: bool) -> None:
         click.echo(f"What arrives of {day} has the columns of the contract.")
     if delivery.problem:
         click.echo(delivery.problem, err=True)
+    if note := unrecorded(project):
+        click.echo(note, err=True)
     if delivery.found or delivery.problem:
         raise SystemExit(1)
 
@@ -120,12 +146,16 @@ def accept(terminal: Terminal, /, session: datetime | None, reason: str, by: str
     Example: countersign schema accept --rename px_last=close --by ann --reason "the vendor's new file"
     """
     from countersign.contract import contract_path
-    from countersign.steps.schema import accept as write
+    from countersign.steps.amendment import Changes, unrecorded
+    from countersign.steps.amendment import accept as write
 
+    rename, default, factor = (_once(changes[name], f"--{name}") for name in ("rename", "default", "factor"))
     project = terminal.open_project()
-    day = f"{session:%Y-%m-%d}" if session else project.daily_sessions(terminal.clock())[-1]
-    rename, default, factor = (dict(changes[name]) for name in ("rename", "default", "factor"))
-    now = terminal.clock()
-    contract = write(project, day, by, reason, now, rename=rename, drop=changes["drop"], default=default, factor=factor)
-    click.echo(f"Accepted by {by.strip()}: schema {contract.sha256[:12]}, in {contract_path(project.home)}.")
+    day, note = _day(terminal, project, session), unrecorded(project)
+    done = write(project, day, by, reason, terminal.clock(), Changes(rename, changes["drop"], default, factor))
+    if note:
+        click.echo(note, err=True)
+    click.echo(f"Accepted by {by.strip()}: schema {done.contract.sha256[:12]}, in {contract_path(project.home)}.")
+    for line in done.changed:
+        click.echo(f"  {line}")
     click.echo(f"Look at what changed there, then run the session again: make run SESSION={day}")

@@ -1,4 +1,4 @@
-"""Terminal: what a command is given besides its arguments.
+"""Terminal: what a command is given besides its arguments, and what several print with.
 
 Belongs here: the project folder, the clock and the places of keys, as ``cli`` found them. Does not belong here: finding
 them, commands.
@@ -6,11 +6,15 @@ them, commands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 if TYPE_CHECKING:
     from countersign.project import Project
@@ -38,3 +42,33 @@ def as_text(value: Any) -> str:
     from countersign.storage.codec import json_bytes
 
     return json_bytes(value).decode()
+
+
+class Day(click.ParamType[str]):
+    """A date, as ``YYYY-MM-DD``."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        try:
+            return date.fromisoformat(value).isoformat()
+        except ValueError:
+            self.fail(f"expected a date such as 2008-09-30, found {value!r}", param, ctx)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[float], None]]:
+    """A bar on standard error, gone when the work is done: it pulses until it is told a share that is done.
+
+    Nothing where standard error is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda share: bar.update(task, total=1.0, completed=share)

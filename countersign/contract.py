@@ -8,12 +8,12 @@ and nullability: an order of columns, a type of pandas or another unit's spellin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from countersign.errors import ConfigError
 from countersign.settings import Section, read_settings
@@ -45,11 +45,28 @@ def _nothing(found: Any) -> Any:
 
 
 class UnitFactor(Section):
-    """What the values of a column are multiplied by."""
+    """What the values of a column are multiplied by: from the unit in which they come to the contract's."""
 
     by: Annotated[float, Field(gt=0)]
     since: date | None = None
-    """First session whose bars come in the other unit; all of them where left out."""
+    """First session whose bars come in that unit; all of them where left out."""
+
+
+def _in_order(factors: tuple[UnitFactor, ...]) -> tuple[UnitFactor, ...]:
+    begins = [factor.since or date.min for factor in factors]
+    if begins != sorted(set(begins)):
+        raise ValueError("expected the factors of a column by ascending since, which the first alone may leave out")
+    return factors
+
+
+UnitFactors = Annotated[
+    tuple[UnitFactor, ...],
+    Field(min_length=1),
+    # One alone is written without a list around it.
+    BeforeValidator(lambda found: (found,) if isinstance(found, dict) else found),
+    AfterValidator(_in_order),
+]
+"""Each holds up to the ``since`` of the next."""
 
 
 class SchemaMapping(Section):
@@ -64,8 +81,13 @@ class SchemaMapping(Section):
     """Further columns that arrive, known and not read."""
     default: dict[str, Annotated[float | None, BeforeValidator(_nothing)]] = Field(default_factory=dict)
     """What stands in the cells of a column of the contract that does not arrive."""
-    factor: dict[str, UnitFactor] = Field(default_factory=dict)
+    factor: dict[str, UnitFactors] = Field(default_factory=dict)
     """By column of the contract."""
+
+    def factor_of(self, name: str, session: str) -> float:
+        """What the column ``name`` is multiplied by in bars of ``session``."""
+        held = [f.by for f in self.factor.get(name, ()) if f.since is None or f.since.isoformat() <= session]
+        return held[-1] if held else 1.0
 
 
 class Contract(Section):
@@ -102,6 +124,11 @@ class Contract(Section):
     def schema_columns(self) -> tuple[Column, ...]:
         """The columns as those of a table, in the order of the file."""
         return tuple(Column(name, t.type, t.unit, "", t.nullable) for name, t in self.columns.items())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides how bars are read: the columns and the mapping, not the comments of the file."""
+        return hashlib.sha256(json_bytes(self.model_dump(mode="json", include={"columns", "mapping"}))).hexdigest()
 
     @property
     def measured_columns(self) -> tuple[Column, ...]:
@@ -163,12 +190,13 @@ def contract_text(contract: Contract, before: str) -> str:
         lines += _section("rename", {_quoted(theirs): ours for theirs, ours in mapping.rename.items()})
         lines += [f"  drop: [{', '.join(map(_quoted, mapping.drop))}]"] if mapping.drop else []
         lines += _section("default", {n: "null" if v is None else f"{v!r}" for n, v in mapping.default.items()})
-        factors = {
-            name: f"{{by: {factor.by!r}{f', since: {factor.since}' if factor.since else ''}}}"
-            for name, factor in mapping.factor.items()
-        }
-        lines += _section("factor", factors)
+        lines += _section("factor", {name: _factors(factors) for name, factors in mapping.factor.items()})
     return "\n".join(lines) + "\n"
+
+
+def _factors(factors: Sequence[UnitFactor]) -> str:
+    said = [f"{{by: {one.by!r}{f', since: {one.since}' if one.since else ''}}}" for one in factors]
+    return said[0] if len(said) == 1 else f"[{', '.join(said)}]"
 
 
 def _section(name: str, values: Mapping[str, str]) -> list[str]:

@@ -100,7 +100,8 @@ def calendar_guess(fits: list[Fit], days: int) -> Guess:
     if not fit_well(fits, days):
         raise ConfigError(
             f"calendar: expected days of bars as an exchange has sessions, found none that fits ({best.code} comes "
-            f"closest: {best.off} days with bars are no session, {best.missing} sessions have none). Name it"
+            f"closest: {best.off} days with bars are no session, {best.missing} sessions have none). "
+            "Name it: --calendar CODE"
         )
     same = [fit.code for fit in others if fit.days == best.days]
     why = f"{best.off} days with bars are no session of it, {best.missing} sessions have none"
@@ -152,7 +153,7 @@ def span_guesses(sessions: np.ndarray, days: np.ndarray, symbols: int) -> list[G
     least = shortest + 63
     if len(days) <= least + 1:
         raise ConfigError(
-            f"expected more than {least + 1} sessions with bars, which training takes with {symbols} symbols, found "
+            f"expected more than {least + 1} sessions with bars, which training takes with a panel of {symbols}, found "
             f"{len(days)} ({days[0]} … {days[-1]}). Bring a longer history"
         )
     daily = min(DAILY, len(days) - least - 1)

@@ -77,10 +77,8 @@ def report_text(facts: ReportFacts) -> str:
     """The whole report. The same facts make the same text: no clock, no path of the machine."""
     person = person_needs(facts)
     held = int((facts.scores["decision"] == "hold").sum())
-    weekday = date.fromisoformat(facts.session).strftime("%A")
     lines = [
-        f"COUNTERSIGN   session {facts.session} ({weekday})   {facts.calendar}",
-        "=" * WIDTH,
+        *_head(facts.session, facts.calendar),
         f"{len(facts.scores) - held} of {len(facts.scores)} symbols approved, {held} held; "
         f"{len(person) or 'nothing'} {'thing needs' if len(person) == 1 else 'things need' if person else 'needs'} "
         "a person.",
@@ -88,8 +86,8 @@ def report_text(facts: ReportFacts) -> str:
         *_section("NEEDS A PERSON", person or ["Nothing today."], bullet=bool(person)),
         *_section("DATA", data_words(facts)),
         "",
-        f"SCORES   risk over the next 5 sessions{', to ' + facts.horizon_end if facts.horizon_end else ''}",
-        *_scores(facts),
+        _scores_title(facts.horizon_end),
+        *_scores(facts.scores, facts.cutoff),
         "",
         "MATURED SINCE YESTERDAY",
         *_matured(facts),
@@ -108,6 +106,46 @@ def report_text(facts: ReportFacts) -> str:
         )
         return "\n".join(lines) + "\n"
     return "\n".join(lines) + "\n" + words + ("" if words.endswith("\n") else "\n")
+
+
+def plain_report_text(
+    session: str,
+    calendar: str,
+    horizon_end: str | None,
+    scores: pd.DataFrame,
+    *,
+    cutoff: float,
+    sha256: str,
+    standing: str,
+    training: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+) -> str:
+    """The report of scores that were made from files: of what was neither monitored nor put on record it says so."""
+    held = int((scores["decision"] == "hold").sum())
+    fallen = scores[scores["fallback_reason"].notna()]
+    by_reason = {
+        str(reason): _names(rows["symbol"].tolist()) for reason, rows in fallen.groupby("fallback_reason", sort=True)
+    }
+    lines = [
+        *_head(session, calendar),
+        f"{len(scores) - held} of {len(scores)} symbols approved, {held} held.",
+        *_wrap("Made from files: nothing here was monitored, put on record or signed.", ""),
+        "",
+        _scores_title(horizon_end),
+        *_scores(scores, cutoff),
+    ]
+    for reason, names in by_reason.items():
+        lines += _wrap(f"Scored by the baseline: {names} ({reason}).")
+    return "\n".join([*lines, "", *_section("MODEL", _training_words(sha256, standing, training, evaluation))]) + "\n"
+
+
+def _head(session: str, calendar: str) -> list[str]:
+    weekday = date.fromisoformat(session).strftime("%A")
+    return [f"COUNTERSIGN   session {session} ({weekday})   {calendar}", "=" * WIDTH]
+
+
+def _scores_title(horizon_end: str | None) -> str:
+    return f"SCORES   risk over the next 5 sessions{', to ' + horizon_end if horizon_end else ''}"
 
 
 def needs_a_person(text: str) -> list[str]:
@@ -183,8 +221,8 @@ def _people_and_source(facts: ReportFacts) -> list[str]:
     return found
 
 
-def _scores(facts: ReportFacts) -> list[str]:
-    table = facts.scores.sort_values(["bad_week_probability", "symbol"], ascending=[False, True])
+def _scores(scores: pd.DataFrame, cutoff: float) -> list[str]:
+    table = scores.sort_values(["bad_week_probability", "symbol"], ascending=[False, True])
     lines = [f"  {'symbol':<24} decision   bad week  vol. a day  baseline's  by", "  " + "-" * (WIDTH - 2)]
     lines += [
         f"  {row['symbol']:<24} {row['decision']:<9} {row['bad_week_probability']:>8.1%}  "
@@ -197,7 +235,7 @@ def _scores(facts: ReportFacts) -> list[str]:
             f"and {len(rest)} more, bad week at most {rest['bad_week_probability'].iloc[0]:.1%}: "
             f"{', '.join(rest['symbol'])}"
         )
-    return lines + _wrap(f"Held from a bad-week probability of {facts.cutoff:.0%}.")
+    return lines + _wrap(f"Held from a bad-week probability of {cutoff:.0%}.")
 
 
 def _matured(facts: ReportFacts) -> list[str]:
@@ -243,21 +281,28 @@ def _layer(name: str, light: str, said: str) -> list[str]:
 
 def model_words(facts: ReportFacts) -> list[str]:
     """The champion's standing."""
-    training, evaluation = facts.training, facts.evaluation
+    replaced = f"These scores were made by {facts.model_sha256[:12]}, in service at the time."
+    return [
+        *([replaced] if facts.model_sha256 != facts.champion_sha256 else []),
+        *_training_words(facts.champion_sha256, facts.standing, facts.training, facts.evaluation),
+        *facts.gate_news,
+    ]
+
+
+def _training_words(
+    sha256: str, standing: str, training: Mapping[str, Any], evaluation: Mapping[str, Any]
+) -> list[str]:
     table = evaluation["table"]
     auc, qlike = (
         f"{name.upper()} {_number(table[name]['model'])} (baseline {_number(table[name]['baseline'])})"
         for name in ("auc", "qlike")
     )
-    replaced = f"These scores were made by {facts.model_sha256[:12]}, in service at the time."
     return [
-        *([replaced] if facts.model_sha256 != facts.champion_sha256 else []),
-        f"{facts.champion_sha256[:12]}, {facts.standing}. Trained on {training['first_session']} … "
+        f"{sha256[:12]}, {standing}. Trained on {training['first_session']} … "
         f"{training['last_session']}, {training['rows']} rows of {len(training['symbols'])} symbols.",
         f"Walk-forward {evaluation['first']} … {evaluation['last']}: {auc}, {qlike}, bad rate "
         f"{_share(evaluation['bad_rate_approved'])} of approved against "
         f"{_share(evaluation['bad_rate_held'])} of held.",
-        *facts.gate_news,
     ]
 
 

@@ -9,8 +9,8 @@ the dates are kept in a small cache file that names the library's version and is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
@@ -139,7 +139,28 @@ def _calendar(code: str, found: dict[str, Any]) -> SessionCalendar:
     )
 
 
-def _read_calendar(code: str, first: str, last: str) -> dict[str, Any]:
+def calendar_codes() -> list[str]:
+    """The codes of ``exchange_calendars``, without its other names for the same calendar."""
+    with _library() as exchange_calendars:
+        codes: list[str] = exchange_calendars.get_calendar_names(include_aliases=False)
+    return codes
+
+
+def read_sessions(code: str, first: str, last: str) -> np.ndarray | None:
+    """Sessions (datetime64[D]) of the calendar ``code`` from ``first`` to ``last``.
+
+    None where they are not known: dates beyond those of the library, or holidays that this pandas cannot make for it.
+    """
+    with _library() as exchange_calendars:
+        try:
+            found: np.ndarray = exchange_calendars.get_calendar(code, start=first, end=last).sessions.to_numpy()
+        except (ValueError, NotImplementedError, exchange_calendars.errors.CalendarError):
+            return None
+    return found.astype(_DAY)
+
+
+@contextmanager
+def _library() -> Iterator[Any]:
     import warnings
 
     with warnings.catch_warnings():
@@ -148,6 +169,11 @@ def _read_calendar(code: str, first: str, last: str) -> dict[str, Any]:
         warnings.simplefilter("ignore", DeprecationWarning)
         import exchange_calendars
 
+        yield exchange_calendars
+
+
+def _read_calendar(code: str, first: str, last: str) -> dict[str, Any]:
+    with _library() as exchange_calendars:
         try:
             known_to = exchange_calendars.get_calendar(code).bound_max()
             end = min(last, f"{known_to:%Y-%m-%d}") if known_to else last
@@ -158,7 +184,7 @@ def _read_calendar(code: str, first: str, last: str) -> dict[str, Any]:
                 f"calendar: '{code}' is not an exchange that exchange_calendars knows; it knows XNYS, XLON, 24/7 and "
                 f"{len(names) - 3} more: write one of them in config/pipeline.yaml"
             ) from error
-        except (ValueError, NotImplementedError) as error:
+        except (ValueError, NotImplementedError, exchange_calendars.errors.CalendarError) as error:
             words = str(error)[:200].rstrip(".")
             raise ConfigError(
                 f"calendar: exchange_calendars has no sessions of '{code}' from {first} to {last}: {words}. Write "

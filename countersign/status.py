@@ -16,7 +16,7 @@ from countersign.project import Project
 from countersign.report import WIDTH, needs_a_person
 from countersign.steps.gate import standing
 from countersign.steps.service import in_service
-from countersign.tables import SCORES
+from countersign.tables import DRIFT, METRICS, SCORES
 
 
 def project_status(project: Project, now: datetime) -> dict[str, Any]:
@@ -40,11 +40,13 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         needs.append("No model is in service. Make one: dagster job execute -m definitions -j bootstrap_job")
     scored = [s for s in project.store.partitions() if project.store.has("report", s, "txt")]
     last: dict[str, Any] | None = None
+    checks: dict[str, Any] | None = None
     if scored:
         try:
             table = project.store.read_table("scores", scored[-1], SCORES, ("decision",)).frame
             held = int((table["decision"] == "hold").sum())
             last = {"session": scored[-1], "symbols": len(table), "held": held}
+            checks = _checks(project, scored[-1])
             needs += needs_a_person(project.store.read_text("report", scored[-1])[0])
         except CountersignError as error:
             needs.append(str(error))
@@ -57,19 +59,30 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         needs.append(str(error))
     closed = project.calendar.last_closed(now)
     if project.config.source.live and closed and (not scored or scored[-1] < closed):
-        needs.append(f"Session {closed} has closed and has no report. Run it: make run SESSION={closed}")
+        needs.append(f"Session {closed} has closed and has no report. Run it: countersign run --session {closed}")
     return {
         "home": str(project.home),
         "artifacts": project.store.root,
         "model": model,
         "sessions": len(scored),
         "last_session": last,
+        "checks": checks,
         "last_closed_session": closed,
         "alerts": [
             {"id": a.id, "severity": a.severity, "since": a.first_session, "sentence": a.sentence} for a in lasting
         ],
         "needs_a_person": needs,
     }
+
+
+def _checks(project: Project, session: str) -> dict[str, Any]:
+    """How monitoring judged ``session``: counts, and the name of each measure that failed."""
+    metrics = project.store.read_table("metrics", session, METRICS, ("layer", "measure", "status")).frame
+    drift = project.store.read_table("drift", session, DRIFT, ("subject", "status")).frame
+    names = [*(metrics["layer"] + " " + metrics["measure"]), *("drift " + drift["subject"])]
+    status = [*metrics["status"], *drift["status"]]
+    failing = [name for name, found in zip(names, status, strict=True) if found == "fail"]
+    return {name: status.count(name) for name in ("pass", "fail", "insufficient")} | {"failing": failing}
 
 
 def status_text(found: dict[str, Any]) -> str:
@@ -90,6 +103,13 @@ def status_text(found: dict[str, Any]) -> str:
     lines.append(f"Sessions      {found['sessions']} with a report")
     if last:
         lines.append(f"Last session  {last['session']}: {last['symbols']} symbols scored, {last['held']} held")
+    checks = found["checks"]
+    if checks:
+        words = f"{checks['pass']} pass, {checks['fail']} fail, {checks['insufficient']} without enough evidence"
+        words += f"; failing: {', '.join(checks['failing'])}" if checks["failing"] else ""
+        lines += textwrap.wrap(
+            words, WIDTH, initial_indent="Checks        ", subsequent_indent=" " * 14, break_on_hyphens=False
+        )
     lines.append(f"Closed        {found['last_closed_session']}, the newest session of the exchange")
     lines += ["", "Needs a person" if found["needs_a_person"] else "Nothing needs a person."]
     for need in found["needs_a_person"]:

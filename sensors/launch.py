@@ -118,6 +118,9 @@ def main(argv: list[str] | None = None) -> int:
     def say(line: str) -> None:
         print(line, flush=True)
 
+    def log(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
     if not os.environ.get("DAGSTER_HOME"):
         parser.error("expected DAGSTER_HOME to name Dagster's folder, found it unset: use make run, which sets it")
     home = Path(os.environ.get("COUNTERSIGN_HOME") or Path.cwd()).resolve()
@@ -132,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
         if first > last:
             raise SessionError(f"expected FROM before TO, found {first} … {last}: exchange them")
         with dg.DagsterInstance.get() as instance:
-            if not launch(project, first, last, now, instance, "definitions", say):
+            if not launch(project, first, last, now, instance, "definitions", log):
                 return 1
     except CountersignError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ here: storing or deploying it (``registry``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,17 @@ from countersign.model.training import TrainingRows, fit, learned_rows, training
 from countersign.prices.panel import Panel
 
 
-def train_model(panel: Panel, config: ModelConfig, code: str) -> tuple[dict[str, Any], Evaluation]:
+def train_model(
+    panel: Panel, config: ModelConfig, code: str, progress: Callable[[int, int], None] | None = None
+) -> tuple[dict[str, Any], Evaluation]:
     """Train on all of ``panel``, evaluate walk-forward on the same sessions: the body of ``model.json``.
 
-    Same panel, settings and code → the same body. Raises ``ModelError`` where there is too little to learn from.
+    ``progress`` is called as by ``walk_forward``. Same panel, settings and code → the same body. Raises ``ModelError``
+    where there is too little to learn from.
     """
     rows = training_rows(panel)
     model = fit(rows, config)
-    evaluation = evaluate(walk_forward(rows, config), panel.sessions, config)
+    evaluation = evaluate(walk_forward(rows, config, progress), panel.sessions, config)
     learned = learned_rows(rows, config)
     body = {
         "model": model.as_dict(),

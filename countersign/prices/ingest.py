@@ -59,9 +59,15 @@ def session_bars(
             + (f", of {reply['date'].min()} … {reply['date'].max()}" if len(reply) else "")
             + "). Check that the source has delivered that session, then run it again"
         )
+    return in_order(bars)
+
+
+def in_order(bars: pd.DataFrame) -> pd.DataFrame:
+    """``bars`` by date and symbol, whatever order their source gives them in."""
     # By all columns where a symbol has several rows: in which order a source gives these says nothing of them.
+    by = ["date", "symbol", *bars.columns.drop(["date", "symbol"])]
     several = bars.duplicated(["date", "symbol"]).any()
-    return bars.sort_values(list(bars.columns) if several else ["date", "symbol"], kind="stable").reset_index(drop=True)
+    return bars.sort_values(by if several else by[:2], kind="stable").reset_index(drop=True)
 
 
 def require_answers(silent: Sequence[str], symbols: Sequence[str], max_share: float, uri: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from countersign.prices.sources.shapes import ARRIVED, Arrived
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 MISSING: Final = "missing"
 NEW: Final = "new"
+TWICE: Final = "twice"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class Difference:
     contract: str
     """Type of the contract's, or ``not in it``."""
     arrived: str
-    """Type that arrived, ``missing``, or ``new``: a further one that nothing reads."""
+    """Type that arrived, ``missing``, ``new``: a further one that nothing reads, or ``twice``: under its own name, and
+    under one that a mapping renames to it."""
 
     def __str__(self) -> str:
         return f"{self.column}: {self.contract} in the contract, {self.arrived} in what arrived"
@@ -51,15 +55,18 @@ def differences(contract: Contract, arrived: Arrived, frame: pd.DataFrame | None
     With ``frame``, its bars, a number column without any number in it has arrived as text.
     """
     mapping, found = contract.mapping, []
+    twice = arrived.further & set(mapping.rename.values())
     for name, terms in contract.columns.items():
-        if name not in arrived.columns:
+        if name in twice:
+            found.append(Difference(name, terms.type, TWICE))
+        elif name not in arrived.columns:
             if name not in mapping.default:
                 found.append(Difference(name, terms.type, MISSING))
         elif frame is not None and terms.type == "number" and _is_text(frame, name):
             found.append(Difference(name, terms.type, "text"))
     unasked = sorted(arrived.columns - set(contract.columns))
     found += [Difference(name, "not in it", "number") for name in unasked if name not in mapping.drop]
-    found += [Difference(name, "not in it", NEW) for name in sorted(arrived.further - set(mapping.drop))]
+    found += [Difference(name, "not in it", NEW) for name in sorted(arrived.further - twice - set(mapping.drop))]
     return found
 
 
@@ -69,16 +76,19 @@ def breaks(found: Collection[Difference]) -> list[Difference]:
 
 
 def mapped(frame: pd.DataFrame, mapping: SchemaMapping) -> pd.DataFrame:
-    """Bars (as ``PriceSource.read`` gives them) with the defaults and factors of ``mapping``."""
+    """Bars (as ``PriceSource.read`` gives them) with the factors and defaults of ``mapping``."""
     arrived = arrived_in(frame)
+    for name, factors in mapping.factor.items():
+        by = np.ones(len(frame))
+        for factor in factors:
+            by[(frame["date"] >= (factor.since.isoformat() if factor.since else "")).to_numpy()] = factor.by
+        frame[name] *= by
+    # What stands in for a column is in the contract's unit.
     for name, value in mapping.default.items():
         if name not in arrived.columns and value is not None:
             frame[name] = value
     for name in set(mapping.drop) & arrived.columns:
         frame[name] = float("nan")
-    for name, factor in mapping.factor.items():
-        since = factor.since.isoformat() if factor.since else ""
-        frame[name] = frame[name].where(frame["date"] < since, frame[name] * factor.by)
     return frame
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-import warnings
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -19,7 +18,6 @@ import numpy as np
 from countersign.contract import Contract, SchemaMapping, contract_text, load_contract, schema_hash
 from countersign.errors import ConfigError
 from countersign.guesses import (
-    Fit,
     Guess,
     adjustment_guess,
     calendar_guess,
@@ -32,7 +30,7 @@ from countersign.guesses import (
 from countersign.prices.schema import arrived_in
 from countersign.prices.sources.files import FileSource
 from countersign.project import open_project
-from countersign.sessions import SessionCalendar, load_calendar
+from countersign.sessions import SessionCalendar, calendar_codes, load_calendar, read_sessions
 from countersign.storage.files import write_atomically
 
 if TYPE_CHECKING:
@@ -72,11 +70,11 @@ def init_project(
     if calendar:
         on_calendar = Guess("calendar", calendar, "as you said")
     else:
-        fits = _fits(bars)
+        fits = compared_calendars(_days(bars), calendar_codes(), read_sessions)
         if not fit_well(fits, len(_days(bars))):
             # A midnight east of Greenwich is still the day before there.
             bars = _bars(path, home, "Pacific/Auckland")
-            fits = _fits(bars)
+            fits = compared_calendars(_days(bars), calendar_codes(), read_sessions)
         on_calendar = calendar_guess(fits, len(_days(bars)))
     exchange = _calendar(on_calendar.value, bars["date"].min(), now)
     # Moments are dated where the exchange is, which is known by now alone.
@@ -113,23 +111,6 @@ def _days(bars: pd.DataFrame) -> np.ndarray:
 
 def _bars(path: str, home: Path, zone: str) -> pd.DataFrame:
     return FileSource(path, home, zone=zone).read("0001-01-01", "9999-12-31")
-
-
-def _fits(bars: pd.DataFrame) -> list[Fit]:
-    with warnings.catch_warnings():
-        # As in sessions: exchange_calendars 4.13.2 uses what pandas 4 will drop.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import exchange_calendars
-
-        def sessions_of(code: str, first: str, last: str) -> np.ndarray | None:
-            try:
-                found = exchange_calendars.get_calendar(code, start=first, end=last).sessions
-            except (ValueError, NotImplementedError, exchange_calendars.errors.CalendarError):
-                return None
-            return found.to_numpy().astype("datetime64[D]")
-
-        codes = exchange_calendars.get_calendar_names(include_aliases=False)
-        return compared_calendars(_days(bars), codes, sessions_of)
 
 
 def _calendar(code: str, first: str, now: datetime) -> SessionCalendar:

@@ -43,40 +43,21 @@ def recent_history(project: Project) -> str:
 
 def load_history(project: Project, now: datetime) -> Made:
     """``price_history``: every session before the first daily one, through the cleaning that daily sessions get."""
-    config, dates, quality = project.config, project.calendar.dates, load_quality(project.home)
+    config, quality = project.config, load_quality(project.home)
     first, last = config.history.start.isoformat(), project.calendar.at(project.first_session, -1)
     project.calendar.require_closed(last, now)
     require_basis(project, with_history=False)
-    reply, _ = agreed(project, "price_history", first, last)
-    latest, silent = arrived_in(reply).newest, require_answers(project, reply, quality)
-    require_adjusted(project, reply)
-    ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
-    reply = ingest.of_symbols(reply, config.symbols)
-    if reply.empty:
-        raise SourceError(
-            f"{project.source.uri}: expected bars of {first} … {last}, found none. Set history.start and "
-            "first_session in config/pipeline.yaml to dates that the source has"
-        )
-    remedy = f"Correct {project.source.uri}, then run it again"
-    off = quality.off_calendar
-    checks.require(
-        "price_history",
-        remedy,
-        checks.dates(reply, _over(project, now), latest),
-        checks.off_calendar(reply, dates, off.max_share, off.min_rows),
+    raw, contract, silent = read_bars(project, "price_history", first, last, now)
+    cleaned, verdicts = clean_history(
+        project, "price_history", raw, quality, first, last, f"Correct {project.source.uri}, then run it again"
     )
-    cleaned = clean_bars(ingest.with_previous(reply, dates), dates, quality, released=released_in(project))
     days = cleaned.bars["date"].to_numpy().astype("datetime64[D]")
-    expected = project.calendar.between(str(days.min()) if len(days) else first, last)
-    missing = sorted(set(expected) - set(np.unique(days).astype(str)))
-    verdicts = checks.require(
-        "price_history",
-        remedy,
-        checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.rejected_share.max_share),
-        checks.history_complete(missing, len(expected), quality.history_complete.max_share),
-        *rule_checks(cleaned, quality, len(reply)),
-    )
-    source = {"source": project.source.uri, "adjustment": config.source.adjustment, "quality": quality.sha256}
+    source = {
+        "source": project.source.uri,
+        "adjustment": config.source.adjustment,
+        "contract": contract,
+        "quality": quality.sha256,
+    }
     stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
     recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, RECENT_SESSIONS)[0])]
     inputs = {HISTORY: stored.sha256, "adjustment": config.source.adjustment}
@@ -84,13 +65,14 @@ def load_history(project: Project, now: datetime) -> Made:
     project.store.write_table(HISTORY_REJECTED, None, cleaned.rejected, PRICES_REJECTED, source, form="json")
     numbers: Numbers = {
         "rows": len(cleaned.bars),
-        "rows_in": len(reply),
+        "rows_in": len(raw),
         "rejected_rows": len(cleaned.rejected),
         "symbols": int(cleaned.bars["symbol"].nunique()),
         "sessions": len(np.unique(days)),
         "first_session": str(days.min()),
         "last_session": str(days.max()),
         "source": project.source.uri,
+        "contract": contract,
         **({"silent_symbols": ", ".join(silent)} if silent else {}),
         **{f"rule_{name}": found.count for name, found in cleaned.findings.items() if found.count},
     }
@@ -106,7 +88,53 @@ def require_answers(project: Project, reply: pd.DataFrame, quality: Quality) -> 
     return silent
 
 
-def _over(project: Project, now: datetime) -> str:
+def read_bars(
+    project: Project, what: str, first: str, last: str, now: datetime
+) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
+    """``PRICES_RAW`` of all sessions ``first`` … ``last`` of ``what``, from one reply that was checked; the digest of
+    the contract that it was read by; and the symbols of which the source said nothing.
+    """
+    config, dates, uri, quality = project.config, project.calendar.dates, project.source.uri, load_quality(project.home)
+    reply, schema = agreed(project, what, first, last)
+    latest, silent = arrived_in(reply).newest, require_answers(project, reply, quality)
+    require_adjusted(project, reply)
+    ingest.require_known(config.symbols, project.source.symbols(), uri)
+    reply = ingest.of_symbols(reply, config.symbols)
+    if reply.empty:
+        raise SourceError(
+            f"{uri}: expected bars of {first} … {last}, found none. Set history.start and "
+            "first_session in config/pipeline.yaml to dates that the source has"
+        )
+    off = quality.off_calendar
+    checks.require(
+        what,
+        f"Correct {uri}, then run it again",
+        checks.dates(reply, newest_session(project, now), latest),
+        checks.off_calendar(reply, dates, off.max_share, off.min_rows),
+    )
+    return ingest.with_previous(reply, dates), str(schema.numbers["contract"]), silent
+
+
+def clean_history(
+    project: Project, what: str, raw: pd.DataFrame, quality: Quality, first: str, last: str, remedy: str
+) -> tuple[Cleaned, tuple[checks.CheckResult, ...]]:
+    """``raw``, bars of many sessions (``first`` … ``last``), through every rule; and the verdicts on them."""
+    calendar = project.calendar
+    cleaned = clean_bars(raw, calendar.dates, quality, released=released_in(project))
+    days = cleaned.bars["date"].to_numpy().astype("datetime64[D]")
+    expected = calendar.between(str(days.min()) if len(days) else first, last)
+    missing = sorted(set(expected) - set(np.unique(days).astype(str)))
+    verdicts = checks.require(
+        what,
+        remedy,
+        checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.rejected_share.max_share),
+        checks.history_complete(missing, len(expected), quality.history_complete.max_share),
+        *rule_checks(cleaned, quality, len(raw)),
+    )
+    return cleaned, verdicts
+
+
+def newest_session(project: Project, now: datetime) -> str:
     """The newest session of which the source may have bars: one that has closed, or the last of an archive."""
     return max(str(project.calendar.last_closed(now)), project.last_session or "")
 
@@ -128,11 +156,12 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
     for session in sessions:
         calendar.require_closed(session, now)
     require_basis(project, with_history=True)
-    inputs = {"source": uri, "adjustment": project.config.source.adjustment}
     reply, schema = agreed(project, f"the reply of {uri}", calendar.at(sessions[0], -1), sessions[-1])
+    contract = str(schema.numbers["contract"])
+    inputs = {"source": uri, "adjustment": project.config.source.adjustment, "contract": contract}
     remedy = f"Correct {uri}, then run the session again"
     (dated,) = checks.require(
-        f"the reply of {uri}", remedy, checks.dates(reply, _over(project, now), arrived_in(reply).newest)
+        f"the reply of {uri}", remedy, checks.dates(reply, newest_session(project, now), arrived_in(reply).newest)
     )
     silent = require_answers(project, reply, quality)
     # A symbol without bars here may be unlisted; asking the source whether it knows it at all costs a pass over it.
@@ -163,6 +192,7 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
             "rows": len(raw),
             "symbols": int(raw["symbol"].nunique()),
             "source": uri,
+            "contract": contract,
             "restated": again.numbers["restated"],
         }
         yield Made(session, stored, (*verdicts, again), numbers)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from countersign import checks
-from countersign.errors import ArtifactError, CountersignError
+from countersign.errors import ArtifactError, CountersignError, QualityError, SessionError
 from countersign.features import FEATURES, LOOKBACK, FeatureMatrix, compute_features
 from countersign.gate.state import state_of
 from countersign.model.registry import read_model
@@ -124,6 +124,30 @@ def _shadow(project: Project, session: str, table: pd.DataFrame, features: str) 
         project.store.write_table("shadow", session, result, SCORES, inputs)
     except CountersignError:
         return
+
+
+def score_bars(
+    project: Project, bars: pd.DataFrame, session: str, model: FittedModel, what: str, remedy: str
+) -> tuple[pd.DataFrame, tuple[checks.CheckResult, ...]]:
+    """Scores of ``session`` (table ``SCORES``) by ``model``, from ``bars`` (table ``PRICES_CLEAN``) that are called
+    ``what``; and the verdicts on them. Bars of other sessions than the ``LOOKBACK`` up to it are not looked at.
+    """
+    import pandas as pd
+
+    dates = np.array(project.calendar.lookback(session, LOOKBACK), dtype="datetime64[D]")
+    days = bars["date"].to_numpy().astype("datetime64[D]")
+    if not (days == dates[-1]).any():
+        found = f"{days.min()} … {days.max()}" if len(days) else "none"
+        raise SessionError(f"{what}: expected bars of {session}, found none of that session (bars: {found}). {remedy}")
+    if twice := int(pd.DataFrame({"date": days, "symbol": bars["symbol"].to_numpy()}).duplicated().sum()):
+        raise QualityError(f"{what}: expected one bar a session and symbol, found {twice} more. {remedy}")
+    panel = Panel.from_bars(bars[np.isin(days, dates)], dates)
+    features = conform(_feature_table(panel, compute_features(panel), len(dates) - 1), FEATURE_TABLE)
+    verdicts = checks.require(what, remedy, checks.features_computed(features), checks.history_sufficient(features))
+    table = conform(_score_table(features, _scored(model, features)), SCORES)
+    return table, verdicts + checks.require(
+        what, remedy, checks.scores_in_range(table, len(features)), checks.model_used(table)
+    )
 
 
 @dataclass(frozen=True)

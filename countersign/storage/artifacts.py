@@ -78,16 +78,8 @@ class ArtifactStore:
 
         Raises ``ArtifactError`` for infinity, which JSON cannot hold: it would come back as a missing number.
         """
-        import numpy as np
-
         form = form or self.form
-        numbers = [c.name for c in columns if c.kind == "number"]
-        infinite = [n for n in numbers if np.isinf(frame[n].to_numpy(dtype=float)).any()]
-        if infinite:
-            raise ArtifactError(
-                f"{codec.title(name, partition)} is not stored: expected finite or missing numbers, found infinity in "
-                f"{', '.join(infinite)}. Correct what it is made from, then run it again"
-            )
+        require_no_infinity(codec.title(name, partition), frame, columns)
         encode = codec.encode_json_table if form == "json" else codec.encode_parquet_table
         header = Header(name, partition, inputs, len(frame))
         return self._put(name, header, form, *encode(frame, columns, header))
@@ -208,6 +200,19 @@ class ArtifactStore:
             yield data, codec.verify_text(data) if suffix in {"txt", "html"} else codec.verify(data)
         except ArtifactError as error:
             raise ArtifactError(f"{what} at {location} cannot be used: {error}. {remedy}") from error
+
+
+def require_no_infinity(what: str, frame: pd.DataFrame, columns: Sequence[Column]) -> None:
+    """Raise ``ArtifactError`` for infinity in ``what``."""
+    import numpy as np
+
+    numbers = [c.name for c in columns if c.kind == "number"]
+    infinite = [n for n in numbers if np.isinf(frame[n].to_numpy(dtype=float)).any()]
+    if infinite:
+        raise ArtifactError(
+            f"{what} is not stored: expected finite or missing numbers, found infinity in {', '.join(infinite)}. "
+            "Correct what it is made from, then run it again"
+        )
 
 
 def _filesystem(location: str) -> Any:

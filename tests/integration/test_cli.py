@@ -14,14 +14,10 @@ from click.testing import CliRunner, Result
 
 from countersign.checks import CheckResult
 from countersign.cli import main
-from countersign.monitoring.latency import no_runs
 from countersign.project import Project
 from countersign.steps.alerts import note_checks
-from countersign.steps.metrics import metric_sessions
-from countersign.steps.monitoring import drift_sessions, outcome_sessions
-from countersign.steps.prices import clean_sessions, ingest_sessions
-from countersign.steps.reports import report_sessions
-from countersign.steps.scoring import feature_sessions, score_sessions
+from countersign.tables import METRICS
+from tests.steps import run_sessions
 
 SESSIONS = ["2008-09-02", "2008-09-03"]
 
@@ -36,20 +32,6 @@ def snapshot(home: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in files}
 
 
-def run_sessions(project: Project, now: datetime) -> None:
-    for step in (
-        ingest_sessions(project, SESSIONS, now),
-        clean_sessions(project, SESSIONS),
-        feature_sessions(project, SESSIONS),
-        score_sessions(project, SESSIONS, now),
-        outcome_sessions(project, SESSIONS),
-        drift_sessions(project, SESSIONS),
-        metric_sessions(project, SESSIONS, no_runs, now),
-        report_sessions(project, SESSIONS),
-    ):
-        assert len(list(step)) == len(SESSIONS)
-
-
 def test_status_of_a_new_project_says_how_to_make_the_first_model(empty_home: Path) -> None:
     result = countersign(empty_home, "status")
     assert result.exit_code == 0
@@ -60,7 +42,7 @@ def test_status_of_a_new_project_says_how_to_make_the_first_model(empty_home: Pa
 def test_status_shows_the_model_in_service_the_last_session_and_what_needs_a_person(
     project: Project, now: datetime
 ) -> None:
-    run_sessions(project, now)
+    run_sessions(project, SESSIONS, now)
     text = countersign(project.home, "status").stdout
     found = json.loads(countersign(project.home, "status", "--json").stdout)
     document = json.loads((project.home / "artifacts" / "model.json").read_bytes())
@@ -73,6 +55,14 @@ def test_status_shows_the_model_in_service_the_last_session_and_what_needs_a_per
     assert found["last_session"]["held"] == sum(row["decision"] == "hold" for row in scores)
     assert any("without a signature" in line for line in found["needs_a_person"])
     assert document["sha256"][:12] in text
+    judged = [
+        row["status"]
+        for name in ("metrics", "drift")
+        for row in json.loads((project.home / f"artifacts/sessions/2008-09-03/{name}.json").read_bytes())["data"]
+    ]
+    counts = {status: judged.count(status) for status in ("pass", "fail", "insufficient")}
+    assert found["checks"] == counts | {"failing": []}
+    assert f"{counts['pass']} pass, 0 fail, {counts['insufficient']} without enough evidence" in text
     assert "Last session  2008-09-03" in text
     assert found["alerts"] == []
     assert "No alert is open." in text
@@ -93,6 +83,17 @@ def test_status_shows_the_alerts_that_are_open(project: Project, now: datetime) 
     }
 
 
+def test_status_names_each_measure_that_failed_in_the_last_session(project: Project, now: datetime) -> None:
+    run_sessions(project, SESSIONS, now)
+    metrics = project.store.read_table("metrics", SESSIONS[-1], METRICS).frame
+    metrics.loc[metrics["measure"] == "rejected_share", "status"] = "fail"
+    project.store.write_table("metrics", SESSIONS[-1], metrics, METRICS, {})
+    found = json.loads(countersign(project.home, "status", "--json").stdout)["checks"]
+    assert (found["fail"], found["failing"]) == (1, ["data rejected_share"])
+    text = " ".join(countersign(project.home, "status").stdout.split())
+    assert "without enough evidence; failing: data rejected_share Closed" in text
+
+
 def test_status_names_a_damaged_log_of_alerts_and_goes_on(project: Project) -> None:
     project.alerts.path.write_text("nonsense\n")
     result = countersign(project.home, "status")
@@ -102,7 +103,7 @@ def test_status_names_a_damaged_log_of_alerts_and_goes_on(project: Project) -> N
 
 @pytest.mark.parametrize("artifact", ["model.json", "sessions/2008-09-03/scores.json"])
 def test_status_names_a_damaged_artifact_and_goes_on(artifact: str, project: Project, now: datetime) -> None:
-    run_sessions(project, now)
+    run_sessions(project, SESSIONS, now)
     places = [project.home / "artifacts" / artifact]
     if artifact == "model.json":
         places = list((project.home / "artifacts" / "models").rglob("model.json"))
@@ -247,15 +248,61 @@ def test_thresholds_check_refuses_a_file_that_cannot_be_used_with_one_message(em
         assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("command", [(), ("status",), ("evaluate",), ("replay",), ("thresholds", "check")])
-def test_help_answers_with_an_example_and_loads_nothing_heavy(command: tuple[str, ...]) -> None:
-    heavy = ["pandas", "dagster", "sklearn", "pyarrow", "exchange_calendars", "scipy"]
+def test_show_prints_each_score_as_it_is_stored_and_what_came_once_that_is_known(
+    project: Project, now: datetime
+) -> None:
+    week = ["2008-09-02", "2008-09-03", "2008-09-04", "2008-09-05", "2008-09-08", "2008-09-09"]
+    run_sessions(project, week, now)
+    stored = json.loads((project.home / "artifacts/sessions/2008-09-02/scores.json").read_bytes())
+    outcomes = json.loads((project.home / "artifacts/sessions/2008-09-09/outcomes.json").read_bytes())["data"]
+    came = {row["symbol"]: row["bad_week"] for row in outcomes}
+    result = countersign(project.home, "show", "2008-09-02")
+    lines = result.stdout.partition(" symbol ")[2].splitlines()
+    rows = {
+        words[0]: words[1:] for line in lines if len(words := line.split()) == 9 and words[1] in ("approve", "hold")
+    }
+    riskiest = sorted(stored["data"], key=lambda row: -row["bad_week_probability"])
+    assert list(rows) == [row["symbol"] for row in riskiest]
+    for row in stored["data"]:
+        shown = rows[row["symbol"]]
+        assert shown[:2] == [row["decision"], f"{row['bad_week_probability']:.1%}"]
+        assert shown[3] == f"{row['volatility_forecast']:.2%}"
+        assert shown[6] == {1: "bad", 0: "fine"}[came[row["symbol"]]]
+    assert f"Model {stored['artifact']['inputs']['model'][:12]}" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+    found = json.loads(countersign(project.home, "show", "2008-09-02", "--json").stdout)
+    assert {row["symbol"]: row["bad_week"] for row in found["scores"]} == came
+    newest = json.loads(countersign(project.home, "show", "--json").stdout)
+    assert (newest["session"], newest["horizon_end"]) == ("2008-09-09", "2008-09-16")
+    assert {row["bad_week"] for row in newest["scores"]} == {None}
+    assert "will be known once 2008-09-16 was run" in countersign(project.home, "show").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("show",), "found none. Run one: countersign run"),
+        (("show", "2008-09-02"), "Make them: countersign run --session 2008-09-02"),
+        (("show", "2008-09-06"), "2008-09-06 is no session of XNYS"),
+        (("show", "today"), "expected a date such as 2008-09-30, found 'today'"),
+        (("run", "--session", "2008-09-02", "--to", "2008-09-03"), "--session, or --from and --to; found both"),
+    ],
+)
+def test_a_session_that_is_not_there_is_one_message_that_says_what_to_do(
+    arguments: tuple[str, ...], says: str, empty_home: Path
+) -> None:
+    result = countersign(empty_home, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert says in result.stderr
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = ["pandas", "numpy", "rich", "dagster", "sklearn", "pyarrow", "exchange_calendars", "scipy", "pydantic"]
     program = (
         "import sys\nfrom countersign.cli import main\n"
-        f"try: main([*{command!r}, '--help'])\nexcept SystemExit: pass\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
         f"print('loaded:', [name for name in {heavy!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "loaded: []" in done.stdout
-    assert "Usage" in done.stdout
-    assert not command or "Example:" in done.stdout

@@ -57,6 +57,7 @@ def test_every_command_of_the_readme_and_the_docs_runs_in_the_order_it_is_shown(
     commands = console_commands((checkout / "README.md").read_text(encoding="utf-8"))
     commands += console_commands((checkout / "docs" / "architecture.md").read_text(encoding="utf-8"))
     commands += ["make run SESSION=2008-10-14"]
+    commands += console_commands((checkout / "docs" / "command-line.md").read_text(encoding="utf-8"))
     # Last: from here on the folder is another.
     commands += console_commands((checkout / "docs" / "your-prices.md").read_text(encoding="utf-8"))
     run = [c for c in commands if not any(c.startswith(skipped) for skipped in NOT_HERE)]
@@ -67,7 +68,16 @@ def test_every_command_of_the_readme_and_the_docs_runs_in_the_order_it_is_shown(
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     sessions = {path.name for path in (checkout / "artifacts" / "sessions").iterdir()}
-    assert {"2008-09-02", "2008-09-30", "2008-10-01", "2008-10-10", "2008-10-13", "2008-10-14"} <= sessions
+    assert {
+        "2008-09-02",
+        "2008-09-30",
+        "2008-10-01",
+        "2008-10-10",
+        "2008-10-13",
+        "2008-10-14",
+        "2008-10-15",
+    } <= sessions
+    assert (checkout / "work" / "report.txt").exists()
     told = (checkout / "demo" / "artifacts" / "journal.jsonl").read_text(encoding="utf-8")
     assert len(list((checkout / "my-panel" / "artifacts" / "sessions").iterdir())) == 21
     assert [told.count(f'"event":"{event}"') for event in ("sign_off_requested", "deployed")] == [1, 3]

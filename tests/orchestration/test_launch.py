@@ -128,7 +128,7 @@ def test_the_command_ends_with_the_report_and_where_it_lies(shell: Path, capfd: 
     assert report.read_text().split("\n-- artifact ")[0] in out
     assert f"Report     {report}\n" in out
     assert f"Artifacts  {shell / 'artifacts'}\n" in out
-    assert not err
+    assert err.startswith("[  1/1] 2008-09-02  ")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +20,10 @@ MODULES = {
     for path in sorted([*(ROOT / room).rglob("*.py"), *ROOT.glob(f"{room}.py")])
 }
 DOMAIN = {name for name in MODULES if name.split(".")[0] == "countersign"}
-DOOR = "countersign.cli"
-"""The command line: the one module of the domain that may ask for the time and the environment."""
+DOORS = {"countersign.cli", "countersign.api"}
+"""From a shell and from Python: the modules of the domain that may ask for the time and the environment."""
+FRONT = "countersign"
+"""The package itself, which opens ``countersign.api`` for users and is imported with any part of it."""
 
 
 def syntax(name: str) -> ast.Module:
@@ -83,13 +87,14 @@ def reached_from(start: str) -> set[str]:
         name = waiting.pop()
         for reached in {name.rsplit(".", depth)[0] for depth in range(name.count(".") + 1)} - found:
             found.add(reached)
-            if reached in MODULES:
+            # Nothing inside calls what the front gives to users: a test below.
+            if reached in MODULES and reached != FRONT:
                 waiting += imports_of(syntax(reached), with_types=False)
     return found
 
 
 def test_every_room_is_read() -> None:
-    assert {"countersign.model.scoring", DOOR, "assets.scoring", "resources", "sensors.launch", "definitions"} <= set(
+    assert {"countersign.model.scoring", *DOORS, "assets.scoring", "resources", "sensors.launch", "definitions"} <= set(
         MODULES
     )
 
@@ -113,12 +118,19 @@ def test_the_domain_imports_no_dagster_and_nothing_relative_or_by_a_name_made_at
     assert {name: found for name, found in forbidden.items() if found} == {}
 
 
-def test_only_the_command_line_reads_the_clock() -> None:
-    assert {name for name in DOMAIN if clock_reads(syntax(name))} == {DOOR}
+def test_only_the_doors_read_the_clock() -> None:
+    assert {name for name in DOMAIN if clock_reads(syntax(name))} == DOORS
 
 
-def test_only_the_command_line_reads_the_environment() -> None:
-    assert {name for name in DOMAIN if environment_reads(syntax(name))} == {DOOR}
+def test_only_the_doors_read_the_environment() -> None:
+    assert {name for name in DOMAIN if environment_reads(syntax(name))} == DOORS
+
+
+def test_importing_the_package_loads_nothing_and_nothing_inside_uses_its_door_for_users() -> None:
+    loaded = "import sys; before = set(sys.modules); import countersign; print(set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert not {"numpy", "pandas", "click", "pydantic", "countersign.api"} & set(ast.literal_eval(done.stdout))
+    assert {name for name in MODULES if imports_of(syntax(name)) & {"countersign.open_project"}} == set()
 
 
 def test_only_training_imports_scikit_learn() -> None:

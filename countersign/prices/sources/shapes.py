@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -414,8 +415,11 @@ def _at(document: Any, path: Sequence[str]) -> Any:
 
 
 def plain(name: str) -> str:
-    """A column's name without case and punctuation: ``<TICKER>``, ``Adj. Close`` → ``ticker``, ``adj_close``."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    """A column's name without case and punctuation: ``<TICKER>``, ``Adj. Close`` → ``ticker``, ``adj_close``.
+
+    Letters and digits of any script stay, so that ``日付`` and ``Цена`` are names, too.
+    """
+    return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFKC", name).lower()).strip("_")
 
 
 def _recognised(grid: Grid, plain: Sequence[str], rename: Mapping[str, str]) -> Profile:

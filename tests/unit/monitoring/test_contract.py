@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,7 @@ def test_the_schema_hash_is_over_name_type_and_nullability_and_nothing_else() ->
     assert len({frozen, schema_hash(rest), *(schema_hash([other, *rest]) for other in others)}) == 5
 
 
-def refusal(root: Path, home: Path, change: Callable[[dict[str, dict[str, dict[str, str]]]], object]) -> str:
+def refusal(root: Path, home: Path, change: Callable[[dict[str, Any]], object]) -> str:
     shutil.copytree(root / "config", home / "config")
     path = home / "config" / "contracts" / "prices.yaml"
     found = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -125,6 +126,15 @@ def test_a_column_that_lacks_a_term_or_has_an_unknown_one_is_refused(root: Path,
     said = refusal(root, tmp_path / "type", lambda found: found["columns"]["open"].update(type="float64"))
     assert "columns.open.type: " in said
     assert "(value 'float64')" in said
+
+
+@pytest.mark.parametrize("later", [None, "2013-01-02", "2012-01-02"])
+def test_factors_of_a_column_that_do_not_follow_each_other_are_refused(
+    later: str | None, root: Path, tmp_path: Path
+) -> None:
+    factors = [{"by": "0.01", "since": "2013-01-02"}, {"by": "1"} | ({"since": later} if later else {})]
+    said = refusal(root, tmp_path, lambda found: found.update(mapping={"factor": {"open": factors}}))
+    assert "expected the factors of a column by ascending since" in said
 
 
 def test_a_project_without_a_contract_is_told_what_to_copy(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -202,6 +203,17 @@ def test_prices_that_no_project_can_be_made_of_leave_no_settings(
 
 def countersign(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
+
+
+def test_the_key_in_a_url_stands_in_the_settings_and_is_shown_nowhere(tmp_path: Path) -> None:
+    url = "memory://bars.csv?token=geheim"
+    prices = panel("XNYS", ["A"], tmp_path).to_csv(index=False)
+    fsspec.filesystem("memory").pipe(url.removeprefix("memory:/"), prices.encode())
+    for option in ("--no-run", "--json"):
+        home = tmp_path / option
+        result = countersign("init", str(home), "--prices", url, option)
+        assert (result.exit_code, "memory://bars.csv" in result.stdout, "geheim" in result.output) == (0, True, False)
+        assert load_config(home).source.model_dump()["path"] == url
 
 
 def test_the_command_shows_each_guess_with_its_reason_and_fails_in_one_line(tmp_path: Path) -> None:

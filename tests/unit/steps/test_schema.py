@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ from click.testing import CliRunner, Result
 
 from countersign.checks import RefusedError
 from countersign.cli import main
+from countersign.cli_schema import schema
+from countersign.cli_terminal import Terminal
 from countersign.contract import SchemaMapping, UnitFactor, contract_path, contract_text, load_contract
-from countersign.errors import ConfigError
+from countersign.errors import ConfigError, SessionError, SourceError
 from countersign.project import Project, open_project
 from countersign.settings import parse_settings
+from countersign.steps.amendment import Changes, accept, unrecorded
 from countersign.steps.gate import verify_project
 from countersign.steps.model import train_first_model
-from countersign.steps.prices import ingest_sessions, load_history
-from countersign.steps.schema import accept, deliver
+from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
+from countersign.steps.schema import deliver
 from countersign.tables import PRICES_RAW
 
 SESSION = "2008-09-03"
@@ -85,7 +88,7 @@ def bars(project: Project) -> dict[str, list[Any]]:
 
 def agree(project: Project, now: datetime, **changes: Any) -> None:
     nothing: dict[str, Any] = {"rename": {}, "drop": (), "default": {}, "factor": {}}
-    accept(project, SESSION, "ann", "the vendor's new file", now, **(nothing | changes))
+    accept(project, SESSION, "ann", "the vendor's new file", now, Changes(**(nothing | changes)))
 
 
 def snapshot(project: Project) -> dict[str, bytes]:
@@ -226,7 +229,7 @@ def test_nobody_accepts_a_schema_without_a_name_and_a_reason(
     by: str, reason: str, project: Project, now: datetime
 ) -> None:
     with pytest.raises(ConfigError, match="Nothing was accepted"):
-        accept(project, SESSION, by, reason, now, rename={}, drop=["x"], default={}, factor={})
+        accept(project, SESSION, by, reason, now, Changes({}, ["x"], {}, {}))
 
 
 def test_a_column_that_arrives_and_is_dropped_is_read_as_missing_in_the_history_too(
@@ -244,13 +247,266 @@ def test_a_contract_is_read_as_it_is_written_with_its_comment(project: Project) 
         rename={'Px: "last"': "close", "vol": "volume"},
         drop=("exchange", "a b"),
         default={"volume": None, "adj_close": 1e-7},
-        factor={"open": UnitFactor(by=0.01, since=date(2013, 1, 2)), "close": UnitFactor(by=100.0)},
+        factor={
+            "open": (UnitFactor(by=0.01, since=date(2013, 1, 2)),),
+            "close": (UnitFactor(by=100.0), UnitFactor(by=1.0, since=date(2013, 1, 2))),
+        },
     )
     changed = contract.model_copy(update={"mapping": mapping})
     written = contract_text(changed, text)
     assert parse_settings(written.encode(), path, type(contract)) == changed
     assert written.splitlines()[0] == text.splitlines()[0]
     assert contract_text(contract, text).count("mapping") == 0
+
+
+# --- what an amendment is tried on
+
+
+PRICES = ("open", "high", "low", "close", "adj_close")
+
+
+def by(factor: float, *names: str) -> dict[str, tuple[float, date | None]]:
+    return dict.fromkeys(names, (factor, None))
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [
+        (by(1e-5, "open"), r"4 of 4 rows rejected \(100\.0%; limit 5\.0%\): 4 broke the rule 'range'"),
+        (by(1e-15, *PRICES), "4 broke the rule 'positive'"),
+        ({name: (0.01, date(2008, 9, 3)) for name in PRICES}, "4 broke the rule 'unit_change'"),
+        (by(100, *PRICES[:4]), "closes and adjusted closes in one unit"),
+        (by(100, "adj_close"), "closes and adjusted closes in one unit"),
+    ],
+    ids=["one price", "too small", "a step", "quoted alone", "adjusted alone"],
+)
+def test_a_factor_with_which_the_bars_break_the_rules_or_their_adjustment_is_refused_and_writes_nothing(
+    factor: dict[str, Any], said: str, project: Project, now: datetime
+) -> None:
+    before = snapshot(project)
+    with pytest.raises(ConfigError, match=said):
+        agree(project, now, factor=factor)
+    assert snapshot(project) == before
+
+
+def test_adjusted_closes_in_another_unit_than_the_closes_are_brought_to_it_with_and_without_a_history(
+    empty_home: Path, now: datetime
+) -> None:
+    for name in PRICES[:4]:
+        change(empty_home, times(name, 100, "2000-01-01"))
+    with pytest.raises(ConfigError, match=r"in one unit: adj_close is .* of close with these factors"):
+        agree(open_project(empty_home, TODAY), now, factor=by(0.01, "adj_close"))
+    agree(open_project(empty_home, TODAY), now, factor=by(0.01, *PRICES[:4]))
+    load_history(open_project(empty_home, TODAY), now)
+    with pytest.raises(ConfigError, match="in what is stored"):
+        agree(open_project(empty_home, TODAY), now, factor={"adj_close": (100.0, None)})
+
+
+def test_a_mapping_that_takes_away_the_declared_adjusted_closes_is_refused(project: Project, now: datetime) -> None:
+    with pytest.raises(SourceError, match=r"source\.adjustment is both: expected adjusted closes"):
+        agree(project, now, drop=["adj_close"])
+
+
+def test_another_unit_for_the_second_time_leaves_sessions_of_the_first_as_they_were_read(
+    project: Project, now: datetime
+) -> None:
+    """Open comes times 100, and from 2008-09-03 on as it once did."""
+    expected = {day: opens(project, day) for day in ("2008-09-02", SESSION)}
+    change(project.home, times("open", 100, "2000-01-01"))
+    agree(project, now, factor=by(0.01, "open"))
+    assert opens(project, SESSION) == pytest.approx(expected[SESSION], rel=1e-12)
+    change(project.home, times("open", 0.01, SESSION))
+    with pytest.raises(ConfigError, match=r"has one \(0\.01\), without its first session: write --factor open=NUMBER@"):
+        agree(project, now, factor=by(1, "open"))
+    agree(project, now, factor={"open": (1.0, date.fromisoformat(SESSION))})
+    for day, prices in expected.items():
+        assert opens(project, day) == pytest.approx(prices, rel=1e-12)
+    assert project.journal.read()[-1]["changed"] == ["factor of open: 0.01 → 0.01, 1 from 2008-09-03 on"]
+
+
+def opens(project: Project, day: str) -> list[float]:
+    found = deliver(open_project(project.home, TODAY), day, day).bars
+    assert found is not None
+    return list(found["open"])
+
+
+def test_what_stands_in_for_a_column_is_in_the_unit_of_the_contract(project: Project, now: datetime) -> None:
+    agree(project, now, factor=by(0.01, "volume"))
+    change(project.home, without("volume"))
+    agree(project, now, default={"volume": 7.0})
+    ingest(project, now)
+    assert set(bars(project)["volume"]) == {7.0}
+
+
+def test_a_column_that_arrives_beside_the_one_that_took_its_place_is_neither_accepted_nor_read(
+    project: Project, now: datetime
+) -> None:
+    both = with_column("px_last", "1")
+    original = source(project.home).read_bytes()
+    change(project.home, both)
+    with pytest.raises(ConfigError, match="px_last renamed to close, which arrives already: leave one of the two out"):
+        agree(project, now, rename={"px_last": "close"})
+    source(project.home).write_bytes(original)
+    change(project.home, header("close", "px_last"))
+    agree(project, now, rename={"px_last": "close"})
+    source(project.home).write_bytes(original)
+    change(project.home, both)
+    with pytest.raises(RefusedError, match="close: number in the contract, twice in what arrived"):
+        ingest(project, now)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rename": {"Open": "close"}}, "Open renamed, which is itself a column of the contract"),
+        ({"rename": {"": "close"}}, "'', which names no column"),
+        ({"rename": {"px_last": ""}}, "expected one of the columns .*, found ''"),
+        ({"rename": {"px_last": "close"}, "drop": ["Px Last"]}, "px_last dropped and renamed"),
+        ({"drop": [""]}, "'', which names no column"),
+        ({"drop": ["exchnage"]}, "exchnage dropped, which nobody delivers"),
+        ({"drop": ["volume"], "default": {"volume": 0.0}}, "volume dropped and given a default"),
+        ({"drop": ["volume"], "factor": by(2, "volume")}, "volume, which the contract does not have: take it in with"),
+        ({"default": {"volume": 0.0}}, "a default of volume, which arrives"),
+        ({"factor": {"open": (0.01, date(2008, 9, 4))}}, "a factor of open from 2008-09-04 on, which no bar shows yet"),
+        ({"factor": by(1, "open")}, "expected a change of the contract"),
+    ],
+)
+def test_what_contradicts_itself_or_is_about_nothing_that_arrives_is_refused_by_name(
+    changes: dict[str, Any], said: str, project: Project, now: datetime
+) -> None:
+    before = snapshot(project)
+    with pytest.raises(ConfigError, match=said):
+        agree(project, now, **changes)
+    assert snapshot(project) == before
+
+
+@pytest.mark.parametrize("name", ["Цена", "終値", "Κλείσιμο"])
+def test_names_in_other_scripts_are_told_apart_and_can_be_renamed(name: str, project: Project, now: datetime) -> None:
+    ingest(project, now)
+    expected = bars(project)
+    change(project.home, header("close", name))
+    change(project.home, with_column("市場", "T"))
+    agree(project, now, rename={name: "close"}, drop=["市場"])
+    assert ingest(project, now).checks[0].status == "pass"
+    assert bars(project) == expected
+
+
+def test_a_name_that_was_accepted_for_one_column_is_not_given_to_another(project: Project, now: datetime) -> None:
+    change(project.home, header("close", "px"))
+    agree(project, now, rename={"px": "close"})
+    for changes in ({"rename": {"px": "open"}}, {"drop": ["px"]}):
+        with pytest.raises(ConfigError, match=r"which (was accepted|is read) as close"):
+            agree(open_project(project.home, TODAY), now, **changes)
+
+
+def test_the_check_of_a_session_says_by_which_contract_it_was_read(project: Project, now: datetime) -> None:
+    def contract() -> Any:
+        return ingest(project, now).checks[0].numbers["contract"]
+
+    first = contract()
+    path = contract_path(project.home)
+    path.write_text("# another comment\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert contract() == first == load_contract(project.home).digest
+    agree(project, now, factor=by(0.01, "volume"))
+    assert contract() != first
+
+
+def test_prices_raw_records_its_contract_and_has_the_same_bytes_under_the_same_one(
+    project: Project, now: datetime
+) -> None:
+    first = ingest(project, now)
+    path = contract_path(project.home)
+    path.write_text("# another comment\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert ingest(project, now).stored.sha256 == first.stored.sha256
+    digest = load_contract(project.home).digest
+    assert (first.stored.inputs["contract"], first.numbers["contract"]) == (digest, digest)
+    agree(project, now, drop=["volume"])
+    other = ingest(project, now)
+    assert other.stored.inputs["contract"] == load_contract(project.home).digest != digest
+
+
+def test_prices_raw_of_before_contracts_were_recorded_is_still_read(project: Project, now: datetime) -> None:
+    made = ingest(project, now)
+    frame = project.store.read_table("prices_raw", SESSION, PRICES_RAW).frame
+    inputs = {name: value for name, value in made.stored.inputs.items() if name != "contract"}
+    project.store.write_table("prices_raw", SESSION, frame, PRICES_RAW, inputs)
+    (cleaned,) = clean_sessions(open_project(project.home, TODAY), [SESSION])
+    assert cleaned.numbers["rows"] == 4
+
+
+# --- what may come between
+
+
+def test_an_acceptance_that_broke_off_before_the_file_was_written_is_told_of_and_can_be_given_again(
+    project: Project, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(point: str) -> None:
+        raise KeyboardInterrupt(point)
+
+    change(project.home, header("close", "px_last"))
+    before = contract_path(project.home).read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("countersign.steps.amendment.reached", stop)
+        with pytest.raises(KeyboardInterrupt, match="schema: journaled"):
+            agree(project, now, rename={"px_last": "close"})
+    assert contract_path(project.home).read_bytes() == before
+    assert "is not the contract that ann accepted last, for 2008-09-03" in unrecorded(project)
+    agree(project, now, rename={"px_last": "close"})
+    assert unrecorded(project) == ""
+    assert verify_project(project)[1:] == ([], [])
+
+
+def test_a_mapping_that_was_edited_by_hand_is_told_of_and_a_comment_is_not(project: Project, now: datetime) -> None:
+    agree(project, now, factor=by(0.01, "volume"))
+    path = contract_path(project.home)
+    path.write_text("# another comment\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert unrecorded(project) == ""
+    path.write_text(path.read_text(encoding="utf-8").replace("by: 0.01", "by: 0.02"), encoding="utf-8")
+    shown = shell(project.home, "diff", SESSION)
+    assert "is not the contract that ann accepted last" in shown.stderr
+    assert "edited by hand" in shown.stderr
+
+
+def test_a_contract_that_is_a_link_stays_one(project: Project, now: datetime) -> None:
+    path, kept = contract_path(project.home), project.home / "kept.yaml"
+    path.rename(kept)
+    path.symlink_to(kept)
+    agree(project, now, factor=by(0.01, "volume"))
+    assert path.is_symlink()
+    assert load_contract(project.home).mapping.factor_of("volume", SESSION) == 0.01
+
+
+MEANWHILE = """
+import gzip, pathlib
+import pandas as pd
+
+class Source:
+    uri = "own"
+
+    def __init__(self, options):
+        self.home = pathlib.Path(options["home"])
+
+    def symbols(self):
+        return ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
+
+    def read(self, first, last):
+        contract = self.home / "config" / "contracts" / "prices.yaml"
+        contract.write_text("# by another person\\n" + contract.read_text())
+        return pd.read_csv(self.home / "data" / "sample" / "prices.csv.gz")
+"""
+
+
+def test_of_two_acceptances_at_the_same_time_the_second_is_refused(project: Project, now: datetime) -> None:
+    (project.home / "meanwhile_source.py").write_text(MEANWHILE, encoding="utf-8")
+    settings = project.home / "config" / "pipeline.yaml"
+    text = settings.read_text(encoding="utf-8")
+    own = f'source:\n  kind: own\n  object: "meanwhile_source:Source"\n  options: {{home: "{project.home}"}}\n'
+    settings.write_text(re.sub(r"source:\n(  .*\n)+", f"{own}  adjustment: both\n", text), encoding="utf-8")
+    opened = open_project(project.home, TODAY)
+    with pytest.raises(ConfigError, match="has changed meanwhile"):
+        agree(opened, now, factor=by(0.01, "volume"))
+    assert all(line["event"] != "schema_accepted" for line in opened.journal.read())
+    assert load_contract(project.home).mapping == SchemaMapping()
 
 
 def shell(home: Path, *arguments: str) -> Result:
@@ -273,8 +529,35 @@ def test_the_commands_show_the_difference_accept_it_and_show_none_any_more(proje
 
 
 @pytest.mark.parametrize(
-    "argument", [["--rename", "px_last"], ["--default", "volume=many"], ["--factor", "open=0.01@soon"]]
+    "argument",
+    [
+        ["--rename", "px_last"],
+        ["--rename", "=close"],
+        ["--rename", "px_last=close", "--rename", "px_last=open"],
+        ["--default", "volume=many"],
+        ["--factor", "open=0.01@soon"],
+    ],
 )
 def test_a_change_that_is_none_is_a_usage_error(argument: list[str], project: Project) -> None:
     done = shell(project.home, "accept", SESSION, "--by", "ann", "--reason", "x", *argument)
     assert (done.exit_code, "expected" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("session", "said"),
+    [
+        (["2008-09-06"], "2008-09-06 is no session of XNYS .*; the nearest are 2008-09-05 and 2008-09-08"),
+        (["2008-09-03"], "expected a session that has closed; 2008-09-03 closes at 2008-09-03 20:00 UTC"),
+        ([], "no session from first_session, 2008-09-02, on has closed yet: name one"),
+    ],
+    ids=["a Saturday", "not over", "none so far"],
+)
+@pytest.mark.parametrize("command", [["diff"], ["accept", "--drop", "volume", "--by", "ann", "--reason", "x"]])
+def test_a_day_that_is_no_closed_session_is_named_as_such(
+    command: list[str], session: list[str], said: str, empty_home: Path
+) -> None:
+    morning = datetime(2008, 9, 2, 12, tzinfo=UTC)
+    terminal = Terminal(empty_home, lambda: morning, None, empty_home)
+    done = CliRunner().invoke(schema, [*command, *session], obj=terminal)
+    assert isinstance(done.exception, SessionError)
+    assert re.search(said, str(done.exception))
