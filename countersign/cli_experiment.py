@@ -6,17 +6,13 @@ Belongs here: arguments, words, the table. Does not belong here: anything that a
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from countersign.cli_terminal import Terminal, as_text
-
-_DATE: Final = click.DateTime(["%Y-%m-%d"])
+from countersign.cli_terminal import Day, Terminal, as_text, progress
 
 
 @click.group()
@@ -28,8 +24,8 @@ def experiment() -> None:
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("--from", "first", type=_DATE, help="First date of the data. Default: history.start.")
-@click.option("--to", "last", type=_DATE, help="Last date of the data. Default: all that the source has.")
+@click.option("--from", "first", type=Day(), help="First date of the data. Default: history.start.")
+@click.option("--to", "last", type=Day(), help="Last date of the data. Default: all that the source has.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Variants at a time. Default: one a processor.")
 @click.option(
     "--output",
@@ -41,8 +37,8 @@ def experiment() -> None:
 def run(
     terminal: Terminal,
     files: tuple[Path, ...],
-    first: datetime | None,
-    last: datetime | None,
+    first: str | None,
+    last: str | None,
     jobs: int | None,
     output: Path | None,
     as_json: bool,
@@ -60,17 +56,8 @@ def run(
     experiments = load_experiments(files)
     project = terminal.open_project()
     folder = experiment_folder(project, output, experiments)
-    start, end = (day.date().isoformat() if day else None for day in (first, last))
-    with click.progressbar(length=1000, label="Trying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        found = run_experiments(
-            project,
-            experiments,
-            terminal.clock(),
-            start,
-            end,
-            jobs or os.cpu_count() or 1,
-            lambda share: bar.update(round(1000 * share) - bar.pos),
-        )
+    with progress("Trying") as done:
+        found = run_experiments(project, experiments, terminal.clock(), first, last, jobs or os.cpu_count() or 1, done)
     written = write_experiment(found, folder)
     if as_json:
         click.echo(as_text(found.record))

@@ -9,11 +9,14 @@ variants differ in their settings alone and differences between them are paired.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
+from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask
+from threading import Thread
 from typing import Any, Final
 
 import numpy as np
@@ -155,14 +158,35 @@ def _all(
     if jobs == 1 or len(tasks) == 1:
         return told(map(trial, tasks))
     # Spawned, not forked: threads of numerical libraries do not survive a fork.
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(trial, task) for task in tasks]
+    with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _end_with_parent) as pool:
+        # Ctrl-C reaches every process of a terminal. It is for this one, which ends the others.
+        unblocked = pthread_sigmask(SIG_BLOCK, {SIGINT})
+        try:
+            others = active_children()
+            waiting = [pool.submit(trial, task) for task in tasks]
+            workers = [process for process in active_children() if process not in others]
+        finally:
+            pthread_sigmask(SIG_SETMASK, unblocked)
         try:
             told(future.result() for future in as_completed(waiting))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.terminate()
             raise
     return [future.result() for future in waiting]
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next variant for ever."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _same_rows(panel: Panel, horizons: set[int]) -> dict[int, TrainingRows]:
