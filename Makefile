@@ -28,7 +28,7 @@ install: .venv/installed  ## make .venv and the Dagster home
 	@touch $@
 
 run: install  ## bootstrap, then the sessions FROM … TO, or one SESSION
-	@$(BIN)/python -m sensors.launch $(if $(SESSION),--session $(SESSION),$(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)))
+	@$(BIN)/python -m sensors.launch $(if $(SESSION),--session $(SESSION),$(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO))) $(if $(AGAIN),--again)
 
 ui: install  ## Dagster's UI and daemon on 127.0.0.1, PORT 3000
 	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)

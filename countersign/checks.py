@@ -21,6 +21,7 @@ from countersign.prices.restatements import change_in_words, close_changes
 from countersign.prices.rules import places
 from countersign.prices.schema import Difference, breaks
 from countersign.quality import RULES, Rule
+from countersign.words import counted, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,9 @@ def schema(found: Sequence[Difference], digest: str) -> CheckResult:
     shown = [str(one) for one in found]
     sentence = f"what arrives has the columns of the contract (schema {digest[:12]})"
     if found:
-        sentence = f"{len(found)} columns differ from config/contracts/prices.yaml: {'; '.join(shown[:EXAMPLES])}"
+        sentence = (
+            f"{counted(len(found), 'difference')} from config/contracts/prices.yaml: {'; '.join(shown[:EXAMPLES])}"
+        )
     return CheckResult(
         "schema",
         "fail" if found else "pass",
@@ -175,9 +178,14 @@ def restated(found: pd.DataFrame, limit: float, reason: str, users: list[str], u
     sentence = unknown or "the source says what it said before"
     if len(found):
         sentence = (
-            f"the source has restated {len(found)} values of {found['symbol'].nunique()} symbols, "
-            f"{change_in_words(changes)} (limit {limit:.1%}); the old version is kept. "
-            + (f"Made from it: {_names(users)}; run these again" if users else "No stored session was made from it")
+            f"the source has restated {counted(len(found), 'value')} of "
+            f"{counted(found['symbol'].nunique(), 'symbol')}, {change_in_words(changes)} (limit {limit:.1%}); the old "
+            "version is kept. "
+            + (
+                f"Made from it: {listed(users)}. Run them again: countersign run --from {users[0]} --to {users[-1]}"
+                if users
+                else "No stored session was made from it"
+            )
         )
     return CheckResult(
         "restated",
@@ -208,7 +216,7 @@ def bars_arrived(raw: pd.DataFrame, session: str, previous: str, silent: Sequenc
     date = raw["date"].astype(str)
     own, between = int((date == session).sum()), int(((date > previous) & (date < session)).sum())
     strays = date[(date <= previous) | (date > session)]
-    sentence = f"{own} bars of {raw['symbol'].nunique()} symbols arrived for {session}"
+    sentence = f"{counted(own, 'bar')} of {counted(raw['symbol'].nunique(), 'symbol')} arrived for {session}"
     if len(strays):
         sentence = f"expected bars of {session} only, found {len(strays)} dated {strays.iloc[0]}"
     elif not own:
@@ -217,7 +225,7 @@ def bars_arrived(raw: pd.DataFrame, session: str, previous: str, silent: Sequenc
         sentence += f", and {between} dated on days that are no session"
     is_broken = not own or len(strays) > 0
     if silent and not is_broken:
-        sentence += f"; nothing came of {_names(list(silent))}, which does not say that these were delisted"
+        sentence += f"; nothing came of {listed(list(silent))}, which does not say that these were delisted"
     return CheckResult(
         "bars_arrived",
         "fail" if is_broken or silent else "pass",
@@ -246,8 +254,12 @@ def previous_close_known(raw: pd.DataFrame) -> CheckResult:
     )
 
 
-def rejected_share(kept: int, rejected: pd.DataFrame, limit: float) -> CheckResult:
-    """Not more than ``limit`` of a table's rows were rejected, and some were kept. Blocking."""
+def rejected_share(kept: int, rejected: pd.DataFrame, limit: float, least: int) -> CheckResult:
+    """Not more than ``limit`` of a table's rows, or fewer than ``least``, were rejected, and some were kept. Blocking.
+
+    A row that came twice does not count: nothing of it is lost.
+    """
+    rejected = rejected[rejected["rule"] != "duplicate"]
     rows = kept + len(rejected)
     share = len(rejected) / rows if rows else 1.0
     counts = rejected["rule"].value_counts()
@@ -255,7 +267,7 @@ def rejected_share(kept: int, rejected: pd.DataFrame, limit: float) -> CheckResu
     first = "" if rejected.empty else f" (such as {rejected['symbol'].iloc[0]}: {rejected['reason'].iloc[0]})"
     return CheckResult(
         "rejected_share",
-        "fail" if share > limit or not kept else "pass",
+        "fail" if (share > limit and len(rejected) >= least) or not kept else "pass",
         f"{len(rejected)} of {rows} rows rejected ({share:.1%}; limit {limit:.1%})"
         + (f": {broken}{first}" if broken else ""),
         blocking=True,
@@ -276,11 +288,11 @@ def symbols_complete(today: Collection[str], before: Collection[str] | None, lim
     share = len(gone) / len(before)
     sentence = f"{len(today)} symbols, {len(gone)} fewer and {len(new)} more than the session before"
     if gone:
-        sentence = f"missing since the session before: {_names(gone)} ({share:.0%}; limit {limit:.0%})"
+        sentence = f"missing since the session before: {listed(gone)} ({share:.0%}; limit {limit:.0%})"
     return CheckResult(
         "symbols_complete",
         "fail" if gone else "pass",
-        sentence + (f"; new: {_names(new)}" if new else ""),
+        sentence + (f"; new: {listed(new)}" if new else ""),
         blocking=share > limit,
         numbers={"symbols": len(today), "missing": len(gone), "value": share, "threshold": limit, "new": len(new)},
     )
@@ -304,7 +316,7 @@ def bars_moved(bars: pd.DataFrame, before: pd.DataFrame | None, limit: float) ->
         "bars_moved",
         "insufficient" if alone else "fail" if share > limit else "pass",
         f"{count} of {len(both)} bars are those of the session before ({share:.0%}; limit {limit:.0%})"
-        + (f": {_names(names)}" if names else "")
+        + (f": {listed(names)}" if names else "")
         + (": too few to tell a feed that hangs from a quiet day" if alone else ""),
         blocking=True,
         numbers={"bars": len(both), "repeated": count, "value": share, "threshold": limit},
@@ -323,7 +335,7 @@ def features_computed(features: pd.DataFrame) -> CheckResult:
         sentence = f"expected finite features, found {infinite} infinite numbers in {len(features)} rows"
     elif len(incomplete):
         names = [n for n, gap in zip(FEATURES, gaps.any(axis=0), strict=True) if gap]
-        sentence = f"{len(incomplete)} symbols lack features ({', '.join(names)}): {_names(incomplete.tolist())}"
+        sentence = f"{len(incomplete)} symbols lack features ({', '.join(names)}): {listed(incomplete.tolist())}"
     elif not enough.any():
         sentence = f"no symbol has the {MIN_HISTORY} sessions of history that features need"
     failed = bool(infinite) or features.empty or len(incomplete) > 0
@@ -343,7 +355,7 @@ def history_sufficient(features: pd.DataFrame) -> CheckResult:
     return CheckResult(
         "history_sufficient",
         "fail" if found else "pass",
-        f"short history, scored by the baseline ({MIN_HISTORY} sessions needed): {_names(found)}"
+        f"short history, scored by the baseline ({MIN_HISTORY} sessions needed): {listed(found)}"
         if found
         else f"all {len(features)} symbols have at least {MIN_HISTORY} sessions of history",
         numbers={"short": len(found), "needed_sessions": MIN_HISTORY},
@@ -359,7 +371,7 @@ def scores_in_range(scores: pd.DataFrame, symbols: int) -> CheckResult:
     complete = len(scores) == symbols == scores["symbol"].nunique()
     sentence = f"all {len(scores)} scores are finite and in range"
     if bad.any():
-        sentence = f"{int(bad.sum())} scores are not finite or out of range: {_names(scores['symbol'][bad].tolist())}"
+        sentence = f"{int(bad.sum())} scores are not finite or out of range: {listed(scores['symbol'][bad].tolist())}"
     elif not complete:
         sentence = f"expected one score for each of {symbols} symbols, found {len(scores)}"
     return CheckResult(
@@ -379,7 +391,7 @@ def model_used(scores: pd.DataFrame) -> CheckResult:
     return CheckResult(
         "model_used",
         "fail" if found else "pass",
-        f"scored by the baseline: {_names(found)}" if found else f"all {len(scores)} symbols were scored by the model",
+        f"scored by the baseline: {listed(found)}" if found else f"all {len(scores)} symbols were scored by the model",
         numbers={"baseline_rows": len(found), "rows": len(scores)},
         layer="model",
     )
@@ -395,7 +407,7 @@ def report_complete(text: str, symbols: Iterable[str]) -> CheckResult:
     return CheckResult(
         "report_complete",
         "fail" if missing or wide else "pass",
-        f"the report lacks {_names(missing)} or has {wide} lines over 80 columns"
+        f"the report lacks {listed(missing)} or has {wide} lines over 80 columns"
         if missing or wide
         else f"the report names every symbol, in {own.count(chr(10))} lines of at most 80 columns",
         numbers={"missing_symbols": len(missing), "wide_lines": wide},
@@ -425,7 +437,7 @@ def history_complete(missing: list[str], sessions: int, limit: float) -> CheckRe
     return CheckResult(
         "history_complete",
         "fail" if missing or not sessions else "pass",
-        f"{len(missing)} of {sessions} sessions have no bar ({share:.1%}; limit {limit:.1%}): {_names(missing)}"
+        f"{len(missing)} of {sessions} sessions have no bar ({share:.1%}; limit {limit:.1%}): {listed(missing)}"
         if missing
         else f"all {sessions} sessions have bars",
         blocking=share > limit,
@@ -450,8 +462,3 @@ def beats_baseline(name: str, measure: Measure) -> CheckResult:
         numbers={"model": measure.model, "baseline": measure.baseline, "lead": lead, "low": low, "high": high},
         layer="model",
     )
-
-
-def _names(found: list[str]) -> str:
-    more = f" and {len(found) - EXAMPLES} more" if len(found) > EXAMPLES else ""
-    return ", ".join(str(f) for f in found[:EXAMPLES]) + more

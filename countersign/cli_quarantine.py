@@ -11,7 +11,9 @@ from typing import Final
 import click
 
 from countersign.cli_terminal import Terminal, as_text
+from countersign.words import counted
 
+_NO_BAR: Final = "  [no bar can be made of it]"
 _DATE: Final = click.DateTime(["%Y-%m-%d"])
 
 
@@ -38,9 +40,9 @@ def list_rows(terminal: Terminal, session: datetime | None, as_json: bool) -> No
         click.echo(as_text([asdict(one) | {"releasable": one.releasable} for one in found]))
         return
     for one in found:
-        bar = "" if one.releasable else "  [no bar can be made of it]"
+        bar = "" if one.releasable else "  [a copy: the first one is kept]" if one.rule == "duplicate" else _NO_BAR
         click.echo(f"{one.session}  row {one.row:<5} {one.symbol:<10} {one.rule:<12} {one.reason}{bar}")
-    click.echo(f"{len(found)} rows in quarantine." if found else "Nothing is in quarantine.")
+    click.echo(f"{counted(len(found), 'row')} in quarantine." if found else "Nothing is in quarantine.")
 
 
 @quarantine.command("release")

@@ -21,8 +21,9 @@ from countersign.cli_terminal import Day, Terminal
 @click.option("--session", type=Day(), help="One session.")
 @click.option("--from", "first", type=Day(), help="First date. Default: first_session of config/pipeline.yaml.")
 @click.option("--to", "last", type=Day(), help="Last date. Default: the newest session that has closed.")
+@click.option("--again", is_flag=True, help="Run what is complete, too: the source is asked anew.")
 @click.pass_obj
-def run(terminal: Terminal, session: str | None, first: str | None, last: str | None) -> None:
+def run(terminal: Terminal, session: str | None, first: str | None, last: str | None, again: bool) -> None:
     """Run the daily job through Dagster: one session, or a range, one after another; what is complete is left alone.
 
     Without a model in service it loads the history and trains the first one. Prints the last session's report; a line
@@ -35,7 +36,7 @@ def run(terminal: Terminal, session: str | None, first: str | None, last: str | 
     if session and (first or last):
         raise click.UsageError("expected --session, or --from and --to; found both")
     given = {"--session": session, "--from": first, "--to": last}
-    arguments = [part for name, day in given.items() if day for part in (name, day)]
+    arguments = [part for name, day in given.items() if day for part in (name, day)] + ["--again"] * again
     # What can be said of the settings is said at once, before Dagster is loaded.
     terminal.open_project()
     raise SystemExit(launch(terminal.home, terminal.environment, *arguments))

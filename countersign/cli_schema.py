@@ -95,6 +95,7 @@ def diff(terminal: Terminal, session: datetime | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
+    from countersign.prices.schema import acceptance
     from countersign.steps.amendment import unrecorded
     from countersign.steps.schema import deliver
 
@@ -111,6 +112,8 @@ def diff(terminal: Terminal, session: datetime | None, as_json: bool) -> None:
         click.echo(f"What arrives of {day} has the columns of the contract.")
     if delivery.problem:
         click.echo(delivery.problem, err=True)
+    if command := acceptance(delivery.found):
+        click.echo(f"Correct the source; or, where it stays so, for example:\n  {command}", err=True)
     if note := unrecorded(project):
         click.echo(note, err=True)
     if delivery.found or delivery.problem:
@@ -146,6 +149,7 @@ def accept(terminal: Terminal, /, session: datetime | None, reason: str, by: str
     Example: countersign schema accept --rename px_last=close --by ann --reason "the vendor's new file"
     """
     from countersign.contract import contract_path
+    from countersign.gate.state import state_of
     from countersign.steps.amendment import Changes, unrecorded
     from countersign.steps.amendment import accept as write
 
@@ -158,4 +162,6 @@ def accept(terminal: Terminal, /, session: datetime | None, reason: str, by: str
     click.echo(f"Accepted by {by.strip()}: schema {done.contract.sha256[:12]}, in {contract_path(project.home)}.")
     for line in done.changed:
         click.echo(f"  {line}")
-    click.echo(f"Look at what changed there, then run the session again: make run SESSION={day}")
+    # Before the first model it is not this session that is next.
+    begun = bool(state_of(project.journal.read()).deployments)
+    click.echo(f"Look at what changed there, then: countersign run{f' --session {day}' if begun else ''}")

@@ -55,9 +55,9 @@ class BatchShare(BatchRule):
     """More than this breaks the rule."""
 
 
-class OffCalendar(BatchShare):
+class RowShare(BatchShare):
     min_rows: Annotated[int, Field(ge=1)]
-    """Fewer rows than this never refuse the batch: each is set aside by the rule ``session``."""
+    """Fewer rows than this never refuse the batch: each is set aside by its own rule."""
 
 
 class Range(Rule):
@@ -123,11 +123,11 @@ class Quality(Section):
     """All of ``config/quality.yaml``. Rules on rows are applied in this order: the first that a row breaks is named."""
 
     dates: BatchRule
-    off_calendar: OffCalendar
+    off_calendar: RowShare
     bars_arrived: BatchRule
     symbols_complete: BatchShare
     bars_moved: BatchShare
-    rejected_share: BatchShare
+    rejected_share: RowShare
     history_complete: BatchShare
 
     symbol: BarRule

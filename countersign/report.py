@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from countersign.prices.restatements import change_in_words, close_changes
+from countersign.words import counted, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +36,13 @@ class Matured:
 
 @dataclass(frozen=True)
 class Restated:
-    """Numbers that the source said otherwise before (table ``RESTATEMENTS``); features up to ``until`` read them."""
+    """Numbers that the source said otherwise before (table ``RESTATEMENTS``); features up to ``until`` read them.
+
+    A close that changed by more than ``limit``, a share of it, needs a person.
+    """
 
     table: pd.DataFrame
+    limit: float
     until: str | None
 
 
@@ -124,7 +129,7 @@ def plain_report_text(
     held = int((scores["decision"] == "hold").sum())
     fallen = scores[scores["fallback_reason"].notna()]
     by_reason = {
-        str(reason): _names(rows["symbol"].tolist()) for reason, rows in fallen.groupby("fallback_reason", sort=True)
+        str(reason): listed(rows["symbol"].tolist()) for reason, rows in fallen.groupby("fallback_reason", sort=True)
     }
     lines = [
         *_head(session, calendar),
@@ -171,10 +176,21 @@ def person_needs(facts: ReportFacts) -> list[str]:
     found = []
     if facts.missing:
         found.append(
-            f"No bar of {_names(facts.missing)}, which traded the session before: halted, or a failed delivery?"
+            f"No bar of {listed(facts.missing)}, which traded the session before: halted, or a failed delivery?"
         )
-    if len(facts.rejected):
-        found.append(f"{len(facts.rejected)} rejected row(s): read prices_rejected of this session.")
+    # A row that came twice is no fault of the bar: the first one is kept.
+    doubtful = facts.rejected[facts.rejected["rule"] != "duplicate"]
+    if len(doubtful):
+        found.append(
+            f"{counted(len(doubtful), 'row')} in quarantine, of {listed(sorted(set(doubtful['symbol'])))}: "
+            f"countersign quarantine list {facts.session}."
+        )
+    if facts.restated and (close_changes(facts.restated.table) > facts.restated.limit).any():
+        until = f" to {facts.restated.until}" if facts.restated.until else " on"
+        found.append(
+            f"{_restated_words(facts.restated)} Sessions from {facts.session}{until} read it: countersign status names "
+            "those that are to be run again."
+        )
     if facts.stale:
         found.append(f"{facts.stale} Run the session again from there.")
     failed = [*facts.metrics["sentence"][facts.metrics["status"] == "fail"]]
@@ -183,20 +199,20 @@ def person_needs(facts: ReportFacts) -> list[str]:
     fallen = facts.scores[facts.scores["fallback_reason"].notna()]
     if len(fallen):
         reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
-        found.append(f"{_names(fallen['symbol'].tolist())} scored by the baseline ({'; '.join(reasons)}).")
+        found.append(f"{listed(fallen['symbol'].tolist())} scored by the baseline ({'; '.join(reasons)}).")
     return [*found, *facts.gate_needs]
 
 
 def data_words(facts: ReportFacts) -> list[str]:
     """What came from the source."""
-    text = f"{len(facts.clean)} bars from {facts.source}, {len(facts.rejected)} rejected."
+    text = f"{counted(len(facts.clean), 'bar')} from {facts.source}, {len(facts.rejected)} rejected."
     if len(facts.rejected):
         counts = facts.rejected["rule"].value_counts()
         text += " " + ", ".join(f"{rule}: {n}" for rule, n in zip(counts.index, counts, strict=True)) + "."
     if facts.missing is None:
         text += " Insufficient evidence on missing symbols: the session before is not in the store."
     elif facts.missing:
-        text += f" Missing since the session before: {_names(facts.missing)}."
+        text += f" Missing since the session before: {listed(facts.missing)}."
     else:
         text += " No symbol is missing since the session before."
     if facts.closes_alone:
@@ -209,16 +225,20 @@ def _people_and_source(facts: ReportFacts) -> list[str]:
     found = []
     if facts.released:
         rows = "; ".join(f"{one.symbol} ({one.rule}) by {one.by}: {one.reason}" for one in facts.released)
-        found.append(f"{len(facts.released)} rows released from quarantine: {rows}.")
+        found.append(f"{counted(len(facts.released), 'row')} released from quarantine: {rows}.")
     if facts.restated:
-        table, until = facts.restated.table, facts.restated.until
-        largest = change_in_words(close_changes(table))
+        until = facts.restated.until
         read = f"Features up to {until} read this session." if until else "Later features read this session."
-        found.append(
-            f"Restated by the source: {len(table)} values of {_names(sorted(set(table['symbol'])))}, {largest}; the "
-            f"old versions are kept. {read}"
-        )
+        found.append(f"{_restated_words(facts.restated)} The old versions are kept. {read}")
     return found
+
+
+def _restated_words(restated: Restated) -> str:
+    table = restated.table
+    return (
+        f"Restated by the source: {counted(len(table), 'value')} of {listed(sorted(set(table['symbol'])))}, "
+        f"{change_in_words(close_changes(table))}."
+    )
 
 
 def _scores(scores: pd.DataFrame, cutoff: float) -> list[str]:
@@ -324,8 +344,3 @@ def _number(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return "unknown" if value is None or value != value else f"{value:.1%}"
-
-
-def _names(found: list[str], limit: int = 8) -> str:
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return ", ".join(found[:limit]) + more

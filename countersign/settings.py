@@ -33,8 +33,9 @@ def read_settings(path: Path, kind: type[Settings]) -> Settings:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(
-            f"expected settings at {path}: {error.strerror}. Set COUNTERSIGN_HOME to a project folder with "
-            f"config/{path.name}, or unset it to use the bundled project"
+            f"expected settings at {path}: {error.strerror}. Name a project folder with config/{path.name} in "
+            "COUNTERSIGN_HOME, or after countersign --home, or type it in one; countersign init FOLDER --prices FILE "
+            "begins one"
         ) from error
     return parse_settings(data, path, kind)
 

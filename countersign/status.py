@@ -15,8 +15,10 @@ from countersign.monitoring.alerts import alerts
 from countersign.project import Project
 from countersign.report import WIDTH, needs_a_person
 from countersign.steps.gate import standing
+from countersign.steps.reports import outdated_sessions
 from countersign.steps.service import in_service
 from countersign.tables import DRIFT, METRICS, SCORES
+from countersign.words import counted, listed
 
 
 def project_status(project: Project, now: datetime) -> dict[str, Any]:
@@ -60,6 +62,12 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
     closed = project.calendar.last_closed(now)
     if project.config.source.live and closed and (not scored or scored[-1] < closed):
         needs.append(f"Session {closed} has closed and has no report. Run it: countersign run --session {closed}")
+    outdated = outdated_sessions(project)
+    if outdated:
+        needs.append(
+            f"{counted(len(outdated), 'session')} ({listed(outdated)}) made from prices, rules or releases that have "
+            f"changed since. Run again: countersign run --from {outdated[0]} --to {outdated[-1]}"
+        )
     return {
         "home": str(project.home),
         "artifacts": project.store.root,
@@ -68,6 +76,7 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         "last_session": last,
         "checks": checks,
         "last_closed_session": closed,
+        "outdated_sessions": outdated,
         "alerts": [
             {"id": a.id, "severity": a.severity, "since": a.first_session, "sentence": a.sentence} for a in lasting
         ],

@@ -57,6 +57,7 @@ def alert_sensor(
     # One that cannot be looked at, a broken journal say, is the worst of news: the others must not fall silent with it.
     looked_at: dict[str, Callable[[], Iterable[Verdict]]] = {
         "sessions": lambda: steps.scored_in_time(opened, now),
+        "restatements": lambda: steps.restatements_over(opened, now),
         "sign-offs": lambda: waiting(opened, now),
         "runs": lambda: run_verdicts(context.instance, jobs, opened.calendar, now),
         "sensors": lambda: instigator_verdicts(

@@ -10,6 +10,7 @@ Belongs here: what ``make run`` does. Does not belong here: the work of a run (`
 import argparse
 import importlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from countersign.errors import CountersignError, SessionError
 from countersign.gate.state import state_of
 from countersign.project import Project, open_project
 from countersign.steps.reports import session_is_done
+from countersign.words import counted
 from sensors.jobs import bootstrap_job, daily_job
 
 LOCATION: Final = "countersign"
@@ -32,11 +34,20 @@ Say = Callable[[str], None]
 
 
 def launch(
-    project: Project, first: str, last: str, now: datetime, instance: dg.DagsterInstance, module: str, say: Say
+    project: Project,
+    first: str,
+    last: str,
+    now: datetime,
+    instance: dg.DagsterInstance,
+    module: str,
+    say: Say,
+    *,
+    again: bool = False,
 ) -> bool:
     """Run every session from ``first`` to ``last`` that is closed and not complete; False where a run failed.
 
-    ``module`` is the one that holds the definitions; ``say`` takes a progress line.
+    With ``again`` those that are complete, too: the source is asked anew. ``module`` is the one that holds the
+    definitions; ``say`` takes a progress line.
     Raises ``SessionError`` where there is no session in between.
     """
     daily = project.daily_sessions(now)
@@ -54,7 +65,7 @@ def launch(
     done = 0
     for number, session in enumerate(sessions, start=1):
         # Asked anew for each: what was just run again may be what this one was made from.
-        if session_is_done(project, session):
+        if not again and session_is_done(project, session):
             done += 1
             continue
         started = time.perf_counter()
@@ -63,7 +74,11 @@ def launch(
         seconds = time.perf_counter() - started
         say(f"[{number:>3}/{len(sessions)}] {session}  {_summary(project, session)}  {seconds:.1f} s")
     if done:
-        say(f"{done} of {len(sessions)} sessions ({sessions[0]} … {sessions[-1]}) were complete already: not run again")
+        span = sessions[0] if len(sessions) == 1 else f"{sessions[0]} … {sessions[-1]}"
+        say(
+            f"{done} of {counted(len(sessions), 'session')} ({span}) complete already: not run again. To ask the "
+            f"source anew: countersign run --again --from {sessions[0]} --to {sessions[-1]}"
+        )
     return True
 
 
@@ -106,11 +121,14 @@ def _day(text: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     """The command line; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="make run", usage="make run [FROM=DATE] [TO=DATE] [SESSION=DATE]", description=__doc__.splitlines()[0]
+        prog="make run",
+        usage="make run [FROM=DATE] [TO=DATE] [SESSION=DATE] [AGAIN=1]",
+        description=__doc__.splitlines()[0],
     )
     parser.add_argument("--session", type=_day, help="one session, YYYY-MM-DD")
     parser.add_argument("--from", type=_day, dest="first", help="first session")
     parser.add_argument("--to", type=_day, dest="last", help="last session")
+    parser.add_argument("--again", action="store_true", help="what is complete, too: the source is asked anew")
     options = parser.parse_args(argv)
     if options.session and (options.first or options.last):
         parser.error("expected one SESSION, or FROM and TO; found both")
@@ -135,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
         if first > last:
             raise SessionError(f"expected FROM before TO, found {first} … {last}: exchange them")
         with dg.DagsterInstance.get() as instance:
-            if not launch(project, first, last, now, instance, "definitions", log):
+            if not launch(project, first, last, now, instance, "definitions", log, again=options.again):
                 return 1
     except CountersignError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -146,9 +164,12 @@ def main(argv: list[str] | None = None) -> int:
     say(f"\n{text}")
     say(f"Report     {stored.location}")
     say(f"Artifacts  {project.store.root}")
-    say("Next       make ui, Dagster's pages with these runs; .venv/bin/countersign status")
+    # Another folder than the checkout has to be named each time, wherever the next command is typed.
+    named = f"COUNTERSIGN_HOME={shlex.quote(str(home))} " if os.environ.get("COUNTERSIGN_HOME") else ""
+    say(f"Next       {named}make ui   # Dagster's pages with these runs")
+    say(f"           {named}.venv/bin/countersign status")
     for session in upcoming:
-        say(f"           make run SESSION={session}")
+        say(f"           {named}make run SESSION={session}")
     return 0
 
 

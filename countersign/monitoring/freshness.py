@@ -34,7 +34,7 @@ def freshness_readings(
     """Minutes from the newest bar to the session's close, and from the close to the arrival of the bars.
 
     A daily bar's moment is the close of its session. ``live`` says whether this is the session that was due when the
-    bars arrived: a session that is run later says nothing of how fast the source is, and is never green.
+    bars arrived, from a source that is: a session that is run later says nothing of how fast it is, and is never green.
     """
     return (
         _reading(
@@ -56,7 +56,7 @@ def freshness_readings(
 
 def _reading(measure: str, minutes: float, limit: float, live: bool, said: str) -> Reading:
     if not live:
-        sentence = "not judged: the session was run later, which says nothing of how fresh its bars were"
+        sentence = "not judged: the session was run later, or source.live is false, so that nothing was due"
         return Reading("data", measure, "insufficient", math.nan, sentence, limit)
     if math.isnan(minutes):
         return Reading("data", measure, "insufficient", math.nan, "not known: no bar, or no time of arrival", limit)

@@ -6,7 +6,7 @@ Belongs here: applying a mapping to bars, comparing columns. Does not belong her
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from countersign.contract import Contract, SchemaMapping
 
+NEEDED: Final = frozenset({"date", "symbol", "close"})
+"""Columns without which there are no bars."""
 MISSING: Final = "missing"
 NEW: Final = "new"
 TWICE: Final = "twice"
@@ -37,6 +39,30 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.column}: {self.contract} in the contract, {self.arrived} in what arrived"
+
+
+def acceptance(found: Sequence[Difference]) -> str:
+    """The command with which a person would accept what ``found`` says, if that is how the source is from now on.
+
+    Empty where no mapping helps: what has none of the columns that bars need is no table of bars. One column that is
+    missing and one that is new are taken for one with another name.
+
+    >>> acceptance([Difference("close", "number", "missing"), Difference("px_last", "not in it", "new")])
+    'countersign schema accept --rename px_last=close --by NAME --reason "…"'
+    """
+    missing = [one.column for one in found if one.arrived == MISSING]
+    new = [one.column for one in found if one.arrived == NEW]
+    parts = [f"--default {one.column}=null" for one in found if one.arrived == "number"]
+    if len(missing) == len(new) == 1:
+        parts.append(f"--rename {new[0]}={missing[0]}")
+    else:
+        needed = [name for name in missing if name in NEEDED]
+        if len(needed) == len(NEEDED):
+            return ""
+        parts += [f"--rename THEIRS={name}" for name in needed]
+        # A new column may be one of those that have no name yet.
+        parts += [f"--drop {name}" for name in (*missing, *(() if needed else new)) if name not in needed]
+    return " ".join(["countersign schema accept", *parts, '--by NAME --reason "…"']) if parts else ""
 
 
 def arrived_in(frame: pd.DataFrame) -> Arrived:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -26,7 +27,8 @@ from countersign.monitoring.alerts import (
     verdict_of,
 )
 from countersign.project import Project
-from countersign.steps.reports import session_is_done
+from countersign.steps.prices import made_from
+from countersign.steps.reports import outdated, session_is_done
 from countersign.storage.journal import Event
 from countersign.tables import DRIFT, METRICS
 from countersign.thresholds import load_thresholds
@@ -34,16 +36,27 @@ from countersign.thresholds import load_thresholds
 _LOOKED_BACK: Final = 5
 """Sessions of which it is asked whether they were scored in time: a week."""
 
+_RESTATED: Final = "restated"
+"""The check of ``prices_raw`` whose failure concerns other sessions than its own."""
+
 _STATUS: Final = {"pass": 0, "insufficient": 1, "fail": 2}
 
 
 def note_checks(project: Project, asset: str, results: Iterable[tuple[str | None, CheckResult]], now: datetime) -> None:
     """Put verdicts on ``asset``, each with its session, on record in ``alerts.jsonl``.
 
-    Raises ``JournalError`` where the log is broken.
+    A restatement is an alert of its own for each session, and no later verdict of the check ends it: see
+    ``restatements_over``. Raises ``JournalError`` where the log is broken.
     """
-    today = day_of(now)
-    note(project, [verdict_of(asset, result, session or today) for session, result in results], now)
+    today, found = day_of(now), []
+    for session, result in results:
+        verdict = verdict_of(asset, result, session or today)
+        if result.name == _RESTATED:
+            if result.status == "pass":
+                continue
+            verdict = replace(verdict, measure=f"{_RESTATED} {session}")
+        found.append(verdict)
+    note(project, found, now)
 
 
 def note(project: Project, verdicts: Sequence[Verdict], now: datetime) -> None:
@@ -85,6 +98,19 @@ def scored_in_time(project: Project, now: datetime) -> list[Verdict]:
                 threshold=limit,
             )
         )
+    return found
+
+
+def restatements_over(project: Project, now: datetime) -> list[Verdict]:
+    """A pass for each alert on a restated session of which nothing that was made from the old version is left."""
+    found = []
+    for key in sorted(open_keys(project.alerts.last())):
+        subject, measure = key.split(":", 1)
+        name, _, session = measure.partition(" ")
+        if name != _RESTATED or outdated(project, made_from(project, session)):
+            continue
+        sentence = f"every session that was made from what was said of {session} before was run again"
+        found.append(Verdict(subject, measure, "data", "pass", "warning", day_of(now), sentence))
     return found
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from pydantic import ValidationError
 
-from countersign import checks
 from countersign.contract import (
     Contract,
     SchemaMapping,
@@ -32,13 +31,13 @@ from countersign.gate.signers import PRINCIPAL
 from countersign.gate.statement import is_text
 from countersign.prices import ingest
 from countersign.prices.clean import clean_bars
-from countersign.prices.schema import MISSING, breaks
+from countersign.prices.schema import MISSING, NEEDED, breaks
 from countersign.prices.sources import PriceSource, open_source
 from countersign.prices.sources.shapes import plain
 from countersign.project import Project
 from countersign.quality import load_quality
 from countersign.settings import parse_settings
-from countersign.steps.prices import recent_history, released_in, require_adjusted
+from countersign.steps.prices import recent_history, released_in, require_adjusted, rows_kept
 from countersign.steps.schema import Delivery, deliver, delivered
 from countersign.storage.files import locked, reached, write_atomically
 from countersign.tables import PRICES_CLEAN, SOURCE_COLUMNS, Column
@@ -153,7 +152,7 @@ def _require_names(before: Contract, changes: Changes) -> None:
     for name in (*changes.default, *changes.rename.values(), *changes.factor):
         if name not in _OURS:
             raise ConfigError(f"expected one of the columns {', '.join(_OURS)}, found {name!r}. {_NOTHING}")
-    if needed := sorted({"date", "symbol", "close"} & set(changes.drop)):
+    if needed := sorted(NEEDED & set(changes.drop)):
         raise ConfigError(f"expected columns that bars can do without, found {', '.join(needed)}. {_NOTHING}")
     dropped, kept = {plain(name) for name in changes.drop}, before.mapping.rename
     columns = {*before.columns, *changes.default} - dropped
@@ -236,7 +235,7 @@ def _require_fit(project: Project, before: Contract, contract: Contract, session
     raw = ingest.session_bars(with_previous.bars, session, dates, project.config.symbols, source.uri)
     require_adjusted(project, raw)
     cleaned = clean_bars(raw, dates, quality, released=released_in(project, session))
-    verdict = checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.rejected_share.max_share)
+    verdict = rows_kept(cleaned, quality)
     if verdict.refuses:
         raise ConfigError(
             f"expected that what arrives of {session} then passes the rules of config/quality.yaml, found "

@@ -87,7 +87,7 @@ def metric_sessions(project: Project, sessions: Sequence[str], runs: RunsUntil, 
         live = arrival is not None and project.calendar.last_closed(arrival) == session
         system = _system(runs(arrival if live else None), thresholds.system)
         readings = (
-            *_freshness(project, session, arrival, live, thresholds.data),
+            *_freshness(project, session, arrival, live and project.config.source.live, thresholds.data),
             *_data(read, days, contract, thresholds.data),
             *_model(read, days, service, thresholds.model),
             *(system if live else map(not_live, system)),
@@ -190,7 +190,8 @@ def _freshness(
 def _data(read: _Reader, days: list[str], contract: Contract, limits: DataThresholds) -> Iterator[Reading]:
     columns = contract.measured_columns
     kept = [read.table("prices_clean", day, PRICES_CLEAN, ("symbol",))["symbol"] for day in days]
-    rejected = np.array([len(read.table("prices_rejected", day, PRICES_REJECTED, ("row",))) for day in days])
+    rules = [read.table("prices_rejected", day, PRICES_REJECTED, ("rule",))["rule"] for day in days]
+    rejected = np.array([int((rule != "duplicate").sum()) for rule in rules])
     filled, unreadable = np.zeros((2, len(days), len(columns)), dtype=np.int64)
     raw = read.table("prices_raw", days[-1], PRICES_RAW)
     filled[-1], unreadable[-1] = (cells.sum(axis=0) for cells in arrived_cells(raw, columns))

@@ -127,7 +127,7 @@ def clean_history(
     verdicts = checks.require(
         what,
         remedy,
-        checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.rejected_share.max_share),
+        rows_kept(cleaned, quality),
         checks.history_complete(missing, len(expected), quality.history_complete.max_share),
         *rule_checks(cleaned, quality, len(raw)),
     )
@@ -137,6 +137,12 @@ def clean_history(
 def newest_session(project: Project, now: datetime) -> str:
     """The newest session of which the source may have bars: one that has closed, or the last of an archive."""
     return max(str(project.calendar.last_closed(now)), project.last_session or "")
+
+
+def rows_kept(cleaned: Cleaned, quality: Quality) -> checks.CheckResult:
+    """The verdict on how many rows were set aside."""
+    share = quality.rejected_share
+    return checks.rejected_share(len(cleaned.bars), cleaned.rejected, share.max_share, share.min_rows)
 
 
 def rule_checks(cleaned: Cleaned, quality: Quality, rows: int) -> tuple[checks.CheckResult, ...]:
@@ -281,12 +287,13 @@ def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
         )
         released = frozenset(release.bar for release in journal if release.session == session)
         cleaned = clean_bars(raw.frame, calendar.dates, quality, past.before(session), released)
-        symbols = cleaned.bars["symbol"].tolist()
+        # One in quarantine has come: by the rows that are set aside it is another rule that judges.
+        symbols = {*cleaned.bars["symbol"], *cleaned.rejected["symbol"]}
         verdicts = checks.require(
             f"prices_clean of {session}",
             f"See countersign quarantine list {session}; correct {project.source.uri}, or release what is right. Then "
             "run the session again",
-            checks.rejected_share(len(cleaned.bars), cleaned.rejected, quality.rejected_share.max_share),
+            rows_kept(cleaned, quality),
             checks.symbols_complete(symbols, past.symbols(session), quality.symbols_complete.max_share),
             checks.bars_moved(cleaned.bars, past.last(session), quality.bars_moved.max_share),
             *rule_checks(cleaned, quality, len(raw.frame)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from countersign import checks
@@ -20,7 +21,7 @@ from countersign.report import Matured, ReportFacts, Restated, report_text
 from countersign.steps.gate import gate_state, standing
 from countersign.steps.made import Made, Numbers, again
 from countersign.steps.monitoring import outcome_inputs
-from countersign.steps.prices import clean_inputs, symbols_before
+from countersign.steps.prices import clean_inputs, made_from, symbols_before
 from countersign.steps.quarter import QuarterReader, is_measured, quarter_sessions
 from countersign.steps.scoring import bars_digest
 from countersign.steps.service import in_service
@@ -74,7 +75,10 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
             rejected=rejected.frame,
             released=_released(project, session),
             restated=_restated(project, session),
-            missing=None if before is None else sorted(set(before) - set(clean.frame["symbol"])),
+            # One in quarantine has come, and is told of there.
+            missing=None
+            if before is None
+            else sorted(set(before) - set(clean.frame["symbol"]) - set(rejected.frame["symbol"])),
             scores=scores.frame,
             matured=None if outcomes.empty else Matured(str(outcomes["scored"].iloc[0].date()), outcomes),
             metrics=metrics,
@@ -135,7 +139,8 @@ def _restated(project: Project, session: str) -> Restated | None:
     if not project.store.has("restatements", session):
         return None
     found = project.store.read_table("restatements", session, RESTATEMENTS).frame
-    return Restated(found, project.calendar.after(session, LOOKBACK - 1))
+    limit = load_quality(project.home).restated.max_change
+    return Restated(found, limit, project.calendar.after(session, LOOKBACK - 1))
 
 
 def read_commentary(project: Project, session: str) -> str | None:
@@ -168,14 +173,10 @@ def _stale(project: Project, session: str) -> str | None:
     Raises ``ArtifactError`` where a link is missing or damaged.
     """
     store = project.store
-    clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date",)).stored
+    if _bars_stale(project, session):
+        return "prices_clean was made from other raw bars, rules or releases than are there now."
     features = store.read_table("features", session, FEATURE_TABLE, ("date",)).stored
     scores = store.read_table("scores", session, SCORES, ("date",)).stored
-    made_from = clean_inputs(
-        store.digest("prices_raw", session), load_quality(project.home), session, releases(project.journal.read())
-    )
-    if dict(clean.inputs) != made_from | {"prices_rejected": store.digest("prices_rejected", session)}:
-        return "prices_clean was made from other raw bars, rules or releases than are there now."
     if features.inputs["prices_clean"] != bars_digest(project, session):
         return "features were made from other bars than are there now."
     if scores.inputs["features"] != features.sha256:
@@ -185,6 +186,47 @@ def _stale(project: Project, session: str) -> str | None:
     ):
         return "outcomes were made from other bars or scores than are there now."
     return None
+
+
+def outdated_sessions(project: Project) -> list[str]:
+    """Stored sessions that are to be run again: a link of their chain was made from what has been replaced since.
+
+    Looked at are the newest, and those whose features read a session that the source restated or people released rows
+    of: nothing else changes an older one, but for the rules, which change all.
+    """
+    there = [session for session in project.store.partitions() if project.store.has("report", session, "txt")]
+    changed = {session for session in there if project.store.has("restatements", session)}
+    changed |= {one.session for one in releases(project.journal.read())}
+    readers = {session: made_from(project, session) for session in sorted(changed)}
+    found = outdated(project, sorted({*there[-1:], *(one for some in readers.values() for one in some)} & {*there}))
+    # Where the bars themselves are to be made again, all that reads them is, once they were.
+    for session in [session for session in found if session in readers]:
+        with suppress(ArtifactError):
+            found += readers[session] if _bars_stale(project, session) else []
+    return sorted({*found} & {*there})
+
+
+def outdated(project: Project, sessions: Sequence[str]) -> list[str]:
+    """Those of ``sessions`` whose chain from bars to scores is broken, damaged or not made from one another."""
+    found = []
+    for session in sessions:
+        try:
+            stale = _stale(project, session)
+        except ArtifactError:
+            stale = "damaged"
+        if stale:
+            found.append(session)
+    return found
+
+
+def _bars_stale(project: Project, session: str) -> bool:
+    """Raises ``ArtifactError`` where bars, or what they were made from, are missing or damaged."""
+    store = project.store
+    clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date",)).stored
+    inputs = clean_inputs(
+        store.digest("prices_raw", session), load_quality(project.home), session, releases(project.journal.read())
+    )
+    return dict(clean.inputs) != inputs | {"prices_rejected": store.digest("prices_rejected", session)}
 
 
 def session_is_done(project: Project, session: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from countersign import checks
 from countersign.contract import Contract, load_contract, schema_hash
 from countersign.errors import SchemaError
-from countersign.prices.schema import Difference, arrived_in, differences, mapped
+from countersign.prices.schema import Difference, acceptance, arrived_in, differences, mapped
 from countersign.prices.sources import PriceSource
 from countersign.prices.sources.shapes import Arrived, plain
 from countersign.project import Project
@@ -64,9 +64,12 @@ def agreed(project: Project, what: str, first: str, last: str) -> tuple[pd.DataF
     found = deliver(project, first, last)
     verdict = checks.schema(found.found, schema_hash(found.contract.schema_columns))
     verdict = replace(verdict, numbers={**verdict.numbers, "contract": found.contract.digest})
-    remedy = "Correct the source, or look with countersign schema diff and decide with countersign schema accept"
+    remedy = "Correct the source, or look with countersign schema diff"
+    if command := acceptance(found.found):
+        remedy += f" and decide: {command}"
     if found.bars is None:
         # Its header alone may look right: the bars could not be read all the same.
-        raise checks.RefusedError(f"{what} is refused: {found.problem}. {remedy}", (checks.schema_unread(verdict),))
+        problem = found.problem.removeprefix(f"{what}: ")
+        raise checks.RefusedError(f"{what} is refused: {problem}. {remedy}", (checks.schema_unread(verdict),))
     checks.require(what, remedy, verdict)
     return found.bars, verdict

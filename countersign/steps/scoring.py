@@ -216,8 +216,8 @@ def _require_clean(project: Project, panel: Panel, row: int) -> None:
     checks.require(
         f"prices_clean of {session}",
         again("prices_raw", session),
-        checks.rejected_share(len(today), rejected, quality.rejected_share.max_share),
-        checks.symbols_complete(today, before or None, quality.symbols_complete.max_share),
+        checks.rejected_share(len(today), rejected, quality.rejected_share.max_share, quality.rejected_share.min_rows),
+        checks.symbols_complete({*today, *rejected["symbol"]}, before or None, quality.symbols_complete.max_share),
     )
 
 

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -136,6 +137,21 @@ def test_the_figures_in_the_readme_are_the_ones_that_evaluate_prints(root: Path)
     for (stated, percent), (found, _) in zip(number.findall(shown[1]), number.findall(printed.stdout), strict=True):
         # Another machine's arithmetic may move the last digits, no more.
         assert float(stated) == pytest.approx(float(found), abs=0.2 if percent else 0.001), (stated, found)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_prose_names_exists_with_its_options(page: str, root: Path) -> None:
+    text = " ".join((root / page).read_text(encoding="utf-8").split())
+    for shown in re.findall(r"`countersign ([^`]+)`", text):
+        command: click.Command = main
+        known = {"--help"}
+        for word in shown.split():
+            known |= {option for parameter in command.params for option in parameter.opts}
+            if isinstance(command, click.Group) and word.islower() and not word.startswith("-"):
+                assert word in command.commands, shown
+                command = command.commands[word]
+            elif word.strip("[]").startswith("--"):
+                assert word.strip("[]") in known | {o for p in command.params for o in p.opts}, shown
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -67,15 +67,22 @@ def test_the_launcher_runs_what_is_missing_and_does_no_work_twice(
 
     said.clear()
     assert launch(project, "2008-09-01", "2008-09-03", now, sqlite, module, said.append)
-    assert said == ["2 of 2 sessions (2008-09-02 … 2008-09-03) were complete already: not run again"]
+    (line,) = said
+    assert line.startswith("2 of 2 sessions (2008-09-02 … 2008-09-03) complete already: not run again.")
+    assert "countersign run --again --from 2008-09-02 --to 2008-09-03" in line
     assert sqlite.get_runs_count() == 2
     assert files(project.home / "artifacts") == before
 
     said.clear()
     assert launch(project, "2008-09-02", "2008-09-04", now, sqlite, module, said.append)
     assert said[0].startswith("[  3/3] 2008-09-04  ")
-    assert said[1] == "2 of 3 sessions (2008-09-02 … 2008-09-04) were complete already: not run again"
+    assert said[1].startswith("2 of 3 sessions (2008-09-02 … 2008-09-04) complete already: not run again")
     assert sqlite.get_runs_count() == 3
+
+    said.clear()
+    assert launch(project, "2008-09-03", "2008-09-03", now, sqlite, module, said.append, again=True)
+    assert said[0].startswith("[  1/1] 2008-09-03  ")
+    assert sqlite.get_runs_count() == 4
 
 
 def test_a_run_that_fails_stops_the_launcher_with_one_line_that_says_why(

@@ -29,9 +29,6 @@ def verdicts(run: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluatio
 def test_a_bad_bar_is_shown_by_the_check_of_its_rule_with_the_row_and_why_the_rule_is_there(
     pipeline: Pipeline,
 ) -> None:
-    config = pipeline.home / "config" / "quality.yaml"
-    config.write_text(config.read_text().replace("max_share: 0.05 ", "max_share: 0.3 "))
-    config.write_text(config.read_text().replace("max_share: 0.2 ", "max_share: 0.3 "))
     rewrite(pipeline, FIRST, lambda high: 2 * high, "high")
     run = pipeline.run(FIRST, assets=["prices_raw", "prices_clean"])
     assert run.success

@@ -34,9 +34,9 @@ def configure(pipeline: Pipeline, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def with_wrong_high(prices: pd.DataFrame) -> pd.DataFrame:
-    """IBM's high of the session below its low: one of four rows breaks a rule, over the limit of 5 %."""
-    prices.loc[(prices["symbol"] == "IBM") & (prices["date"] == SESSION), "high"] = "0.01"
+def with_wrong_highs(prices: pd.DataFrame) -> pd.DataFrame:
+    """Two highs of the session below their lows: two of four rows break a rule, over the limit of 5 %."""
+    prices.loc[prices["symbol"].isin(["IBM", "MSFT"]) & (prices["date"] == SESSION), "high"] = "0.01"
     return prices
 
 
@@ -45,13 +45,13 @@ def test_a_refused_session_has_a_failed_check_and_no_materialization_and_nothing
 ) -> None:
     assert pipeline.run(SESSION).success
     before = pipeline.artifacts()
-    rewrite_source(pipeline, with_wrong_high)
+    rewrite_source(pipeline, with_wrong_highs)
     run = pipeline.run(SESSION)
 
     assert not run.success
     (message,) = failed_steps(run).values()
     assert message.startswith(
-        "prices_clean of 2008-09-02 is refused: 1 of 4 rows rejected (25.0%; limit 5.0%): 1 broke the rule 'range'"
+        "prices_clean of 2008-09-02 is refused: 2 of 4 rows rejected (50.0%; limit 5.0%): 2 broke the rule 'range'"
     )
     assert steps_started(run) == ["prices_raw", "prices_clean"], "retried, or something after it ran"
     assert [e.asset_key.to_user_string() for e in run.get_asset_materialization_events() if e.asset_key] == [
@@ -61,10 +61,10 @@ def test_a_refused_session_has_a_failed_check_and_no_materialization_and_nothing
     refused = verdicts["rejected_share"]
     assert (refused.passed, refused.severity, refused.blocking) == (False, dg.AssetCheckSeverity.ERROR, True)
     shown = {k: refused.metadata[k].value for k in ("status", "session", "rejected", "rows", "value", "threshold")}
-    assert shown == {"status": "fail", "session": SESSION, "rejected": 1, "rows": 4, "value": 0.25, "threshold": 0.05}
+    assert shown == {"status": "fail", "session": SESSION, "rejected": 2, "rows": 4, "value": 0.5, "threshold": 0.05}
     examples = refused.metadata["examples"]
     assert isinstance(examples, dg.TableMetadataValue)
-    assert [row.data["symbol"] for row in examples.records] == ["IBM"]
+    assert [row.data["symbol"] for row in examples.records] == ["IBM", "MSFT"]
     changed = {name for name, data in pipeline.artifacts().items() if before.get(name) != data}
     assert {name for name in changed if "prices_raw." not in name} == {
         "sessions/2008-09-02/restatements.json",
@@ -94,8 +94,17 @@ def strays_in_raw(project: Project) -> None:
 
 def rejections_over_the_limit(project: Project) -> None:
     old = project.store.read_table("prices_rejected", SESSION, PRICES_REJECTED)
-    row = {"row": 0, "date": SESSION, "symbol": "FB", "rule": "range", "reason": "by hand", "sha256": "0" * 64}
-    project.store.write_table("prices_rejected", SESSION, pd.DataFrame([row]), PRICES_REJECTED, old.stored.inputs)
+    row: dict[str, object] = {
+        "row": 0,
+        "date": SESSION,
+        "symbol": "FB",
+        "rule": "range",
+        "reason": "by hand",
+        "sha256": "0" * 64,
+    }
+    project.store.write_table(
+        "prices_rejected", SESSION, pd.DataFrame([row, row | {"row": 1}]), PRICES_REJECTED, old.stored.inputs
+    )
 
 
 def symbols_taken_out_of_clean(project: Project) -> None:
@@ -114,7 +123,7 @@ def a_price_altered_in_clean(project: Project) -> None:
     ("alone", "tamper", "says"),
     [
         ("prices_clean", strays_in_raw, "prices_raw of 2008-09-02 is refused: expected bars of 2008-09-02 only"),
-        ("features", rejections_over_the_limit, "prices_clean of 2008-09-02 is refused: 1 of 5 rows rejected (20.0%"),
+        ("features", rejections_over_the_limit, "prices_clean of 2008-09-02 is refused: 2 of 6 rows rejected (33.3%"),
         ("features", symbols_taken_out_of_clean, "prices_clean of 2008-09-02 is refused: missing since the session"),
         ("features", a_price_altered_in_clean, "it is truncated or altered"),
     ],

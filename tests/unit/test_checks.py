@@ -107,16 +107,21 @@ def test_a_bar_without_its_session_before_is_named_and_stops_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("kept", "bad", "status"),
-    [(95, 5, "pass"), (94, 6, "fail"), (0, 0, "fail"), (0, 3, "fail"), (4, 0, "pass")],
+    [(95, 5, "pass"), (94, 6, "fail"), (0, 0, "fail"), (0, 3, "fail"), (4, 0, "pass"), (3, 1, "pass"), (3, 2, "fail")],
 )
 def test_more_rejected_rows_than_the_limit_or_none_kept_refuse_the_session(kept: int, bad: int, status: str) -> None:
-    result = checks.rejected_share(kept, rejected(bad), 0.05)
+    result = checks.rejected_share(kept, rejected(bad), 0.05, 2)
     assert result.status == status
     assert result.refuses == (status == "fail")
 
 
+def test_a_row_that_came_twice_is_no_bad_row() -> None:
+    result = checks.rejected_share(4, rejected(4).assign(rule="duplicate"), 0.05, 2)
+    assert (result.status, result.numbers["rejected"], result.numbers["rows"]) == ("pass", 0, 4)
+
+
 def test_rejected_rows_are_shown_with_their_rule_but_not_without_end() -> None:
-    result = checks.rejected_share(90, rejected(30), 0.5)
+    result = checks.rejected_share(90, rejected(30), 0.5, 2)
     assert "30 broke the rule 'range' (such as IBM: high 1, low 2)" in result.sentence
     assert len(result.examples) == checks.EXAMPLES
     assert result.examples[0]["reason"] == "high 1, low 2"

@@ -302,7 +302,7 @@ def said_of(home: Path) -> str:
 def test_a_folder_without_a_configuration_is_told_which_variable_to_set(tmp_path: Path) -> None:
     said = said_of(tmp_path)
     assert "No such file" in said
-    assert "Set COUNTERSIGN_HOME to a project folder" in said
+    assert "in COUNTERSIGN_HOME, or after countersign --home" in said
 
 
 def test_a_folder_in_place_of_the_file_and_a_file_in_place_of_the_folder_are_refused(tmp_path: Path) -> None:

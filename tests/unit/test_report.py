@@ -148,13 +148,14 @@ def test_each_layer_has_one_line_and_only_what_failed_needs_a_person() -> None:
 
 def test_a_missing_symbol_and_rejected_rows_need_a_person_and_stand_with_the_data() -> None:
     row = {"row": 0, "date": "2008-09-15", "symbol": "FB", "rule": "range", "reason": "high 1, low 2"}
-    text = report_text(facts(missing=["FB"], rejected=pd.DataFrame([row, row])))
+    copied = row | {"symbol": "IBM", "rule": "duplicate", "reason": "the same as row 1"}
+    text = report_text(facts(missing=["FB"], rejected=pd.DataFrame([row, row, copied])))
     assert "2 things need a person." in text
     person = section(text, "NEEDS A PERSON")
     assert "No bar of FB, which traded the session before" in person
-    assert "2 rejected row(s)" in person
+    assert "2 rows in quarantine, of FB: countersign quarantine list" in person
     data = section(text, "DATA")
-    assert "2 rejected. range: 2." in data
+    assert "3 rejected. range: 2, duplicate: 1." in data
     assert "Missing since the session before: FB." in data
 
 

@@ -232,7 +232,7 @@ def to_frame(tables: Iterable[pa.Table], uri: str, max_bars: int = MAX_BARS) -> 
             first = pc.drop_null(table["unreadable"])[0].as_py()
             raise SourceError(
                 f"{uri}: expected numbers, found more than {MAX_UNREADABLE:,} rows with cells that are none, such as "
-                f"{first}. Correct the source, or name its layout in source.profile"
+                f"{first}. Correct the source, or say how it is read: docs/sources.md"
             )
         have = set(table.column_names)
         parts.append(

@@ -52,7 +52,7 @@ class Profile:
 
 
 _USUAL: Final = {
-    "date": ("date", "datetime", "timestamp", "trade_date", "day", "session", "time", "window_start"),
+    "date": ("date", "datetime", "timestamp", "trade_date", "day", "session", "time", "window_start", "dates"),
     "symbol": ("symbol", "ticker", "code"),
     "open": ("open",),
     "high": ("high",),
@@ -66,6 +66,7 @@ _TOGETHER: Final = (
     {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"},
 )
 """Names that are those of columns where all four prices have them: O, H, L, C and V alone are listed companies."""
+_INDEX: Final = re.compile(r"index_level_\d+")
 _BAR_OF_MASSIVE: Final = frozenset("tohlc")
 _FIELDS: Final = ("open", "high", "low", "close", "volume")
 _BARS: Final = {"symbol": _USUAL["symbol"], **{name: (name,) for name in _FIELDS}}
@@ -168,8 +169,8 @@ class Reading:
 
     zone: str
     """The exchange's time zone, in which a moment's day is taken."""
-    profile: str = "auto"
-    """A profile's name, or ``auto`` to have it recognised."""
+    profile: str | None = "auto"
+    """A profile's name, or ``auto`` to have it recognised; None where columns have names and no layout."""
     symbol: str = ""
     """The symbol of all rows of a body that names none; its file name where this is empty."""
     rename: Mapping[str, str] = field(default_factory=dict)
@@ -336,7 +337,7 @@ def _stem(name: str) -> str:
 
 def _planned(body: Any, reading: Reading, stem: str, uri: str) -> tuple[Grid, _Plan, tuple[str, str] | None]:
     """The rows of a body, where its columns are, and what it says of a further page."""
-    named = None if reading.profile == "auto" else _BY_NAME[reading.profile]
+    named = _BY_NAME.get(reading.profile or "auto")
     symbol, more = reading.symbol, None
     if isinstance(body, Grid):
         grid = body
@@ -479,7 +480,8 @@ def _plan(
         if not found["symbol"] and (not symbol or (is_named and profile.name == "long")):
             wrong.append("missing symbol")
     if wrong:
-        raise SchemaError(_mismatch(uri, profile, is_named, wrong, grid.header), tuple(grid.header))
+        profiles = PROFILE_NAMES if reading.profile else ()
+        raise SchemaError(_mismatch(uri, profile, is_named, wrong, grid.header, profiles), tuple(grid.header))
     date = found["date"][0]
     if profile.layout == "wide":
         columns = [(name.strip(), place) for place, name in enumerate(grid.header) if place != date]
@@ -491,7 +493,9 @@ def _plan(
     cells = {name: found[name][0] for name in reading.numbers if found[name]}
     used = {place for there in found.values() for place in there}
     usual = profile.name in ("long", "per_symbol")
-    further = tuple(name for place, name in enumerate(names) if usual and name and place not in used)
+    # An index that pandas wrote beside the columns is none.
+    others = (name for place, name in enumerate(names) if name and place not in used and not _INDEX.fullmatch(name))
+    further = tuple(others) if usual else ()
     if found["symbol"]:
         return _Plan(date, found["symbol"][0], (("", cells),), further)
     return _Plan(date, None, ((symbol, cells),), further)
@@ -529,14 +533,17 @@ def _require_distinct(names: Sequence[str], uri: str) -> None:
         raise SourceError(f"{uri}: expected one column a symbol beside the date, found none. Deliver it again")
 
 
-def _mismatch(uri: str, profile: Profile, is_named: bool, wrong: Sequence[str], header: Sequence[str]) -> str:
+def _mismatch(
+    uri: str, profile: Profile, is_named: bool, wrong: Sequence[str], header: Sequence[str], profiles: Sequence[str]
+) -> str:
     """The message on a header that lacks columns, or has one twice."""
     what = f"of the profile {profile.name} " if is_named else ""
     needs = "date, symbol, open, high, low, close" if profile.layout == "rows" else "date"
     return (
         f"{uri}: expected each of the columns {needs} {what}once; {', '.join(wrong)}, found "
         f"{bodies.scrub(', '.join(header), 300)}. "
-        + "Correct the header line, name your columns in source.rename, "
-        + ("the symbol in source.symbol, " if "missing symbol" in wrong else "")
-        + f"or say in source.profile what it is: {', '.join(PROFILE_NAMES)}"
+        + f"Correct {'the header line' if profiles else 'the query'}{',' if profiles else ' or'} name your columns in "
+        + "source.rename"
+        + (", the symbol in source.symbol" if profiles and "missing symbol" in wrong else "")
+        + (f", or say in source.profile what it is: {', '.join(profiles)}" if profiles else "")
     )

@@ -69,7 +69,7 @@ class SqlSource:
 
     def read(self, first: str, last: str) -> pd.DataFrame:
         """See ``PriceSource.read``."""
-        reading = Reading(self._zone, rename=self._config.rename, first=first, last=last)
+        reading = Reading(self._zone, None, rename=self._config.rename, first=first, last=last)
         reply = Reply(self.uri, reading)
 
         def frame(tables: Iterator[pa.Table]) -> pd.DataFrame:
@@ -79,7 +79,7 @@ class SqlSource:
 
     def symbols(self) -> list[str]:
         """See ``PriceSource.symbols``: those of the query over all days."""
-        reply = Reply(self.uri, Reading(self._zone, rename=self._config.rename, numbers=()))
+        reply = Reply(self.uri, Reading(self._zone, None, rename=self._config.rename, numbers=()))
         self._asked(reply, date.min, date.max, list)
         return sorted(reply.symbols.names - {""})
 

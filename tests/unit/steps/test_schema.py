@@ -509,6 +509,19 @@ def test_of_two_acceptances_at_the_same_time_the_second_is_refused(project: Proj
     assert load_contract(project.home).mapping == SchemaMapping()
 
 
+def test_the_refusal_of_a_source_with_closes_alone_has_the_command_that_accepts_it(
+    project: Project, now: datetime
+) -> None:
+    dropped = ["open", "high", "low", "volume"]
+    for name in dropped:
+        change(project.home, without(name))
+    command = f"countersign schema accept --drop {' --drop '.join(dropped)} --by NAME"
+    with pytest.raises(RefusedError, match=command):
+        ingest(project, now)
+    agree(project, now, drop=dropped)
+    ingest(project, now)
+
+
 def shell(home: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["--home", str(home), "schema", *arguments])
 
@@ -520,10 +533,11 @@ def test_the_commands_show_the_difference_accept_it_and_show_none_any_more(proje
     shown = shell(home, "diff", SESSION)
     assert shown.exit_code == 1
     assert re.search(r"close +number +missing\npx_last +not in it +new", shown.stdout)
+    assert 'countersign schema accept --rename px_last=close --by NAME --reason "…"' in shown.stderr
     done = shell(home, "accept", SESSION, "--rename", "px_last=close", "--by", "ann", "--reason", "a new file")
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (
         0,
-        f"Look at what changed there, then run the session again: make run SESSION={SESSION}",
+        f"Look at what changed there, then: countersign run --session {SESSION}",
     )
     assert shell(home, "diff", SESSION).exit_code == 0
 

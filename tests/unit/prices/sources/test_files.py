@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countersign.errors import CountersignError, SourceError, TransportError
+from countersign.prices.schema import arrived_in
 from countersign.prices.sources.files import FileSource
 
 HEADER = "date,symbol,open,high,low,close,adj_close,volume"
@@ -282,6 +283,13 @@ def test_a_path_without_a_file_is_named_with_the_setting_to_correct(tmp_path: Pa
 def test_the_list_of_symbols_of_a_broken_file_is_refused_as_well(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="missing close"):
         source(tmp_path, "date,symbol,open,high,low\n").symbols()
+
+
+def test_an_index_that_pandas_wrote_is_no_further_column(tmp_path: Path) -> None:
+    bar = {"date": "2008-09-02", "symbol": "AAPL", "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0, "sector": "tech"}
+    pd.DataFrame([bar], index=[7]).to_parquet(tmp_path / "prices.parquet")
+    assert "__index_level_0__" in pq.read_schema(tmp_path / "prices.parquet").names
+    assert arrived_in(read(FileSource("prices.parquet", tmp_path))).further == {"sector"}
 
 
 def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:

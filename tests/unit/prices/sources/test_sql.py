@@ -184,7 +184,7 @@ def test_an_error_of_the_query_is_told_in_the_words_of_the_database(database: Da
         database.source(QUERY.replace("FROM bars", "FROM bars_of_yore")).read("2008-09-02", "2008-09-03")
     with pytest.raises(SourceError, match="bind parameter 'symbol'"):
         database.source(f"{QUERY} AND ticker = :symbol").read("2008-09-02", "2008-09-03")
-    with pytest.raises(SourceError, match="missing close"):
+    with pytest.raises(SourceError, match=r"missing close.* Correct the query or name your columns in source\.rename$"):
         database.source(rename={"day": "date"}).read("2008-09-02", "2008-09-03")
 
 
