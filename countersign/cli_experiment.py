@@ -43,9 +43,9 @@ def run(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Try the variants of each FILE walk-forward on the source's prices, beside what pipeline.yaml configures.
+    """Try the variants of each FILE beside what is configured.
 
-    All are scored on the same sessions, in the same purged folds. No setting, model or journal is changed: what a
+    All are scored walk-forward on the source's prices, on the same sessions, in the same purged folds. No setting, model or journal is changed: what a
     winner would change is written as a diff of pipeline.yaml.
 
     Example: countersign experiment run config/experiments/penalties.yaml
@@ -84,7 +84,7 @@ def _show(found: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from countersign.experiments.record import HEADS, approval_cells, conditions, loss_cells
+    from countersign.experiments.record import HEADS, RATES, conditions, loss_cells, rate_cells
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name, side in (("variant", "left"), ("forecast", "left"), ("skill", "right"), ("loss [95 %], %", "right")):
@@ -96,7 +96,7 @@ def _show(found: Mapping[str, Any]) -> None:
             shown = variant["experiment"]
             table.add_row()
             table.add_row(Text(shown, "bold"))
-        approved, bad = approval_cells(variant)
+        approved, bad = (rate_cells(variant, rate)[0] for rate in RATES)
         beside = f"  {approved} approved, {bad} bad"
         for left, (head, loss) in zip((variant["name"], beside), HEADS.items(), strict=True):
             table.add_row(Text(left), head, *loss_cells(variant, loss))

@@ -60,7 +60,7 @@ def choose(trials: Trials, experiments: Mapping[str, Experiment], config: ModelC
     family = [
         trial
         for trial in trials.tried[1:]
-        if trial.comparable and np.abs(trial.gains[decide_by[trial.experiment]]).max() > 0
+        if trial.comparable and 0 < np.abs(trial.gains[decide_by[trial.experiment]]).max() < math.inf
     ]
     gains = np.array([trial.gains[decide_by[trial.experiment]] for trial in family])
     p_values = adjusted_p(gains, trials.rows, config) if family else np.empty(0)

@@ -20,6 +20,9 @@ from countersign.model.targets import HORIZON
 HEADS: Final = {"volatility": "qlike", "bad weeks": "brier_loss"}
 """The forecasts of the table, and the loss of each."""
 
+RATES: Final = ("approval_rate", "bad_rate_approved")
+"""What a cutoff moves: how many are approved, and how many of those turn out bad."""
+
 
 def record(trials: Trials, choices: Sequence[Choice], configured: ModelConfig, code: str) -> dict[str, Any]:
     """All of ``experiment.json``; a number that is not known is None."""
@@ -118,11 +121,19 @@ def loss_cells(variant: Mapping[str, Any], loss: str) -> tuple[str, str, str]:
     return skill, f"{value:+.2f} [{low:+.2f}, {high:+.2f}]", says
 
 
-def approval_cells(variant: Mapping[str, Any]) -> tuple[str, str]:
-    """The share that is approved, and how much of that turned out bad."""
-    found = (variant["measures"][name]["variant"] for name in ("approval_rate", "bad_rate_approved"))
-    approved, bad = ("unknown" if rate is None else f"{100 * rate:.1f}%" for rate in found)
-    return approved, bad
+def rate_cells(variant: Mapping[str, Any], rate: str) -> tuple[str, str]:
+    """A rate; the rate minus the configured one, in percentage points, with its interval."""
+    measure = variant["measures"][rate]
+    share = "unknown" if measure["variant"] is None else f"{100 * measure['variant']:.1f}%"
+    beside = measure["minus_configured"]
+    if not variant["experiment"]:
+        return share, ""
+    if not variant["comparable"]:
+        return share, "another target"
+    if beside["low"] is None:
+        return share, "unknown"
+    value, low, high = (100 * beside[end] for end in ("value", "low", "high"))
+    return share, f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" if low or high else "0"
 
 
 def conditions(found: Mapping[str, Any]) -> str:

@@ -11,7 +11,14 @@ from typing import Any, Final
 import numpy as np
 
 from countersign.experiments.choice import NAMES, SELECTION
-from countersign.experiments.record import HEADS, approval_cells, changes_text, conditions, loss_cells
+from countersign.experiments.record import (
+    HEADS,
+    RATES,
+    changes_text,
+    conditions,
+    loss_cells,
+    rate_cells,
+)
 from countersign.pages.page import (
     Block,
     Cell,
@@ -144,15 +151,24 @@ def _table(found: Mapping[str, Any]) -> list[Block]:
                 difference,
                 Light(_SAYS[says], says) if says else "",
             ]
-        rows.append([*cells, *approval_cells(variant)])
+        rows.append(cells)
     columns = ("skill", "minus configured [95 %]", "")
-    head = ["variant", "QLIKE", *columns, "Brier", *columns, "approved", "bad of these"]
+    head = ["variant", "QLIKE", *columns, "Brier", *columns]
     return [
         Table(
             head,
             rows,
-            "lrrrlrrrlrr",
+            "lrrrlrrrl",
             caption="Skill: how much less than the baseline is lost. Differences in percent of the configured loss.",
+        ),
+        Table(
+            ["variant", "approved", "minus configured [95 %]", "bad of these", "minus configured [95 %]"],
+            [
+                [variant["name"], *(cell for rate in RATES for cell in rate_cells(variant, rate))]
+                for variant in found["variants"]
+            ],
+            "lrrrr",
+            caption="Decisions: what the cutoff moves. Differences in percentage points.",
         ),
         Table(
             ["variant", "scored by the model", "what it varies"],

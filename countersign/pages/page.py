@@ -332,7 +332,8 @@ th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-al
 .r { text-align: right; white-space: nowrap; }
 .verbatim { white-space: pre-wrap; font: inherit; background: var(--panel); border-left: 4px solid var(--blue);
   padding: .7rem 1rem; margin: 0; }
-.verbatim.code { font: .83rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin-bottom: .8rem; }
+.verbatim.code { font: .83rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin-bottom: .8rem;
+  white-space: pre; overflow-x: auto; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(310px, 100%), 1fr)); gap: 1.1rem 1.4rem; }
 .figures.wide { display: block; }
 figure { margin: 0; min-width: 0; }
@@ -362,5 +363,6 @@ td.l { min-width: 4.6em; }
   th, td { padding-right: .4rem; } td.l { min-width: 0; } td .light { white-space: normal; }
   table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem;
   padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; } }
-@media print { nav { display: none; } figure, tr { break-inside: avoid; } }
+@media print { nav { display: none; } figure, tr { break-inside: avoid; }
+  .verbatim.code { white-space: pre-wrap; } }
 """

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,7 @@ from countersign.pages.experiment import experiment_page
 from countersign.pages.page import page_html
 from countersign.project import Project
 from countersign.steps.experiment import run_experiments
-from tests.desk import NOON, Desk
+from tests.desk import NOON, Desk, configure
 
 MINE = """\
 question: Which is <best>?
@@ -82,7 +87,7 @@ def test_the_table_says_what_holds_zero_and_that_another_horizon_is_another_targ
     far = variants["ten sessions"]["measures"]["qlike"]
     assert (far["configured"], far["minus_configured"]) == (None, None)
     assert far["skill"]["value"] == pytest.approx(1 - far["variant"] / far["baseline"])
-    assert sum("another target" in line for line in lines) == 2
+    assert sum(line.rstrip().endswith("another target") for line in lines) == 2
     assert found["purge_sessions"] == 10
 
 
@@ -112,6 +117,65 @@ def test_bad_input_ends_with_code_2_and_writes_nothing(
     assert snapshot(desk.home) == before
 
 
+def test_the_diff_of_the_winner_gives_a_project_that_runs_and_evaluates_as_the_table_promised(
+    desk: Desk, mine: Path
+) -> None:
+    configure(desk.home, ("ridge_penalty: 10 ", "ridge_penalty: 1e9 "))
+    mine.write_text(
+        "question: Was it too much?\ndecide_by: qlike\nvariants:\n"
+        "  - {name: less, ridge_penalty: 30, window_sessions: 500, features_off: [skew_63, log_volume_ratio]}\n"
+    )
+    run = countersign(desk.home, "experiment", "run", str(mine), "--json")
+    (choice,) = json.loads(run.stdout)["choices"]
+    assert choice["winner"] == "less"
+    promised = json.loads(run.stdout)["variants"][1]["measures"]
+    diff = desk.home / "artifacts" / "experiments" / "mine" / "mine.diff"
+    subprocess.run(["patch", "-p1", "-i", str(diff)], cwd=desk.home, check=True, capture_output=True)
+    table = json.loads(countersign(desk.home, "evaluate", "--json").stdout)["table"]
+    assert table["qlike"]["model"] == promised["qlike"]["variant"]
+    assert table["auc"]["model"] == promised["auc"]["variant"]
+    asked = countersign(desk.home, "retrain", "--reason", "less shrinkage", "--by", "carol@example.com")
+    assert asked.exit_code == 0, asked.output
+
+
+def workers(parent: int) -> list[int]:
+    """Processes that ``parent`` started and that run."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+    return [int(child) for child in children]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts processes in /proc")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
+def test_a_run_that_is_ended_leaves_no_worker_and_no_file(sent: signal.Signals, desk: Desk, tmp_path: Path) -> None:
+    many = tmp_path / "many.yaml"
+    lines = "".join(f"  - {{name: r{number}, ridge_penalty: {number + 1}}}\n" for number in range(100))
+    many.write_text(f"question: Which?\ndecide_by: qlike\nvariants:\n{lines}")
+    before = snapshot(desk.home)
+    command = [sys.executable, "-c", "from countersign.cli import main; main()", "--home", str(desk.home)]
+    # Its own group, to which a terminal sends Ctrl-C.
+    process = subprocess.Popen(
+        [*command, "experiment", "run", str(many), "--jobs", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    # Two workers, and the process that tracks what they share.
+    deadline = time.monotonic() + 60
+    while len(started := workers(process.pid)) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (os.killpg if sent == signal.SIGINT else os.kill)(process.pid, sent)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == (1 if sent == signal.SIGINT else -sent)
+    assert (out, "Traceback" in err) == ("", False)
+    while any(Path(f"/proc/{worker}").exists() for worker in started):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert snapshot(desk.home) == before
+
+
 def test_a_file_that_is_not_there_is_named(desk: Desk) -> None:
     result = countersign(desk.home, "experiment", "run", "config/experiments/other.yaml")
     assert result.exit_code == 2
@@ -125,7 +189,8 @@ def test_the_commands_of_the_guide_run(desk: Desk, root: Path, monkeypatch: pyte
     monkeypatch.chdir(desk.home)
     for command in commands:
         words = [path for word in shlex.split(command) for path in (sorted(map(str, Path().glob(word))) or [word])]
-        result = countersign(desk.home, *words, "--to", "2009-06-30")
+        jobs = () if "--jobs" in words else ("--jobs", "1")
+        result = countersign(desk.home, *words, *jobs, "--to", "2009-06-30")
         assert result.exit_code == 0, result.output
     assert {path.name for path in (desk.home / "my-experiment").iterdir()} == {
         "experiment.json",
