@@ -45,8 +45,8 @@ def run(
 ) -> None:
     """Try the variants of each FILE beside what is configured.
 
-    All are scored walk-forward on the source's prices, on the same sessions, in the same purged folds. No setting, model or journal is changed: what a
-    winner would change is written as a diff of pipeline.yaml.
+    All are scored walk-forward on the source's prices, on the same sessions, in the same purged folds. No setting,
+    model or journal is changed: what a winner would change is written as a diff of pipeline.yaml.
 
     Example: countersign experiment run config/experiments/penalties.yaml
     """

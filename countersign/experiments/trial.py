@@ -159,20 +159,21 @@ def _all(
         return told(map(trial, tasks))
     # Spawned, not forked: threads of numerical libraries do not survive a fork.
     with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _end_with_parent) as pool:
-        # Ctrl-C reaches every process of a terminal. It is for this one, which ends the others.
+        others = active_children()
+        # Workers are begun while tasks are handed in. Ctrl-C reaches every process of a terminal: these begin with it
+        # blocked, so that it is for this process alone, which ends them.
         unblocked = pthread_sigmask(SIG_BLOCK, {SIGINT})
         try:
-            others = active_children()
-            waiting = [pool.submit(trial, task) for task in tasks]
-            workers = [process for process in active_children() if process not in others]
-        finally:
-            pthread_sigmask(SIG_SETMASK, unblocked)
-        try:
+            try:
+                waiting = [pool.submit(trial, task) for task in tasks]
+            finally:
+                pthread_sigmask(SIG_SETMASK, unblocked)
             told(future.result() for future in as_completed(waiting))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:
-                worker.terminate()
+            for process in active_children():
+                if process not in others:
+                    process.terminate()
             raise
     return [future.result() for future in waiting]
 
