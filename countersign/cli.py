@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import click
 
-from countersign import cli_gate, cli_init, cli_quarantine, cli_run, cli_schema, cli_show, cli_tasks
+from countersign import cli_experiment, cli_gate, cli_init, cli_quarantine, cli_run, cli_schema, cli_show, cli_tasks
 from countersign.cli_terminal import Day, Terminal, as_text, progress
 
 _SECTIONS: Final = {
@@ -50,6 +50,7 @@ _SECTIONS: Final = {
         "drill": "Prove in a scratch copy that bad models are refused.",
     },
     "What people decide on": {
+        "experiment": "Variants of the model's settings, beside those in use.",
         "init": "Begin a project folder for your own prices.",
         "schema": "The columns that are agreed on, and those that arrive.",
         "quarantine": "Rows that broke a rule, and who let them through.",
@@ -108,6 +109,7 @@ for command in (
     cli_init.init,
     cli_quarantine.quarantine,
     cli_schema.schema,
+    cli_experiment.experiment,
 ):
     main.add_command(command)
 

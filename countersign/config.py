@@ -13,7 +13,9 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from countersign.features import FEATURES
 from countersign.gate.state import LONGEST_OPEN
 from countersign.prices.sources.cells import MAX_BARS
 from countersign.prices.sources.shapes import PROFILE_NAMES
@@ -188,13 +190,51 @@ class HistoryConfig(Section):
     """First date of the history."""
 
 
+SHORTEST_WINDOW: Final = 126
+"""Sessions of the shortest window that a model is trained on: half a year, of which features take a quarter."""
+
+
+def _window(found: Any) -> Any:
+    if found == "all":
+        return found
+    if re.fullmatch(r"[0-9]{1,6}", str(found)) and int(found) >= SHORTEST_WINDOW:
+        return int(found)
+    raise PydanticCustomError("window", f"expected all, or a number of sessions from {SHORTEST_WINDOW} on")
+
+
+def _known_feature(name: str) -> str:
+    if name not in FEATURES:
+        raise PydanticCustomError("feature", f"expected one of {', '.join(FEATURES)}")
+    return name
+
+
+def _some_left(off: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(off)) < len(off):
+        raise PydanticCustomError("features", "expected each feature once")
+    if len(off) == len(FEATURES):
+        raise PydanticCustomError("features", "expected at least one feature to stay on")
+    return off
+
+
+Penalty = Annotated[float, Field(gt=0)]
+Cutoff = Annotated[float, Field(gt=0, lt=1)]
+Window = Annotated[int | Literal["all"], BeforeValidator(_window)]
+FeaturesOff = Annotated[tuple[Annotated[str, AfterValidator(_known_feature)], ...], AfterValidator(_some_left)]
+
+
 class ModelConfig(Section):
     """How the model is trained. Changing a number here changes the next model, never the one in service."""
 
-    ridge_penalty: Annotated[float, Field(gt=0)] = 10.0
-    logistic_penalty: Annotated[float, Field(gt=0)] = 1.0
-    cutoff: Annotated[float, Field(gt=0, lt=1)] = 0.20
+    ridge_penalty: Penalty = 10.0
+    logistic_penalty: Penalty = 1.0
+    cutoff: Cutoff = 0.20
     """Bad-week probability from which a symbol is held."""
+    window_sessions: Window = "all"
+    """Sessions that are learned from, up to the newest whose outcome is known; ``all``: every one of the history."""
+    features_off: FeaturesOff = ()
+    """Features that the model does not weigh. They are still computed and watched, and outside the range that training
+    saw the baseline scores: so a model with one off is scored, compared and rolled back like any other.
+    """
     min_training_sessions: Annotated[int, Field(ge=126)] = 756
     """Sessions before the first fold of the walk-forward evaluation (756: three years)."""
     fold_sessions: Annotated[int, Field(ge=21)] = 63

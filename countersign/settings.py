@@ -132,6 +132,9 @@ def _step(section: Any, part: Any) -> Any:
     """What stands at ``part`` of a section, or which of its kinds ``part`` names; None beyond the sections."""
     if fields := getattr(section, "model_fields", None):
         return fields[part].annotation if part in fields else None
+    if isinstance(part, int):
+        # One of a list.
+        return next(iter(get_args(section)), None)
     return next((k for k in _kinds(section) if part in get_args(k.model_fields["kind"].annotation)), None)
 
 

@@ -174,6 +174,12 @@ def measure_stretches(contest: Contest, config: ModelConfig, trigger: tuple[str,
     return tuple(found)
 
 
+def measure_overall(contest: Contest, config: ModelConfig) -> Stretch:
+    """The stretch "overall" alone, with its intervals."""
+    won = {who: _pairs_won(contest, forecaster) for who, forecaster in contest.forecasters.items()}
+    return _judged("overall", contest, config, np.arange(len(contest.sessions)), won)
+
+
 def measure_symbols(contest: Contest) -> tuple[Stretch, ...]:
     """Each symbol that has rows, without intervals: of many symbols some would lie beyond theirs by chance."""
     order = np.argsort(contest.symbol, kind="stable")
@@ -269,22 +275,28 @@ def _resampled(
 def _judged(
     name: str, contest: Contest, config: ModelConfig, places: np.ndarray, won: Mapping[str, np.ndarray]
 ) -> Stretch:
-    """A stretch with intervals of the differences, by a block bootstrap by date; of too few sessions there are none.
-
-    Blocks are of ``config.bootstrap_block_sessions``, or a quarter of the sessions where that is less.
-    """
+    """A stretch with intervals of the differences, by a block bootstrap by date; of too few sessions there are none."""
     rows = np.flatnonzero(np.isin(contest.session, places))
     count = len(places)
     possible = all(forecaster.possible[rows].all() for forecaster in contest.forecasters.values())
     if count < MIN_SESSIONS or not possible:
         return _stretch(name, contest, rows, judged=True)
-    block = max(HORIZON, min(config.bootstrap_block_sessions, count // 4))
-    counts = measures.block_counts(count, block=block, replications=config.bootstrap_replications, seed=config.seed)
+    counts, widening = resampling(count, config)
     draws = {
         who: _resampled(contest, forecaster, places, rows, won[who], counts)
         for who, forecaster in contest.forecasters.items()
     }
-    return _stretch(name, contest, rows, judged=True, draws=draws, widening=_widening(block / count))
+    return _stretch(name, contest, rows, judged=True, draws=draws, widening=widening)
+
+
+def resampling(count: int, config: ModelConfig) -> tuple[np.ndarray, float]:
+    """How often each of ``count`` sessions counts in each replication, and how much wider intervals from them must be.
+
+    Blocks are of ``config.bootstrap_block_sessions``, or a quarter of the sessions where that is less.
+    """
+    block = max(HORIZON, min(config.bootstrap_block_sessions, count // 4))
+    counts = measures.block_counts(count, block=block, replications=config.bootstrap_replications, seed=config.seed)
+    return counts, _widening(block / count)
 
 
 def _widening(share: float) -> float:

@@ -17,7 +17,7 @@ from countersign.model.evaluation import Evaluation, evaluate, walk_forward
 from countersign.model.reference import reference_bins
 from countersign.model.scoring import FittedModel, score
 from countersign.model.targets import BAD_SESSION, HORIZON
-from countersign.model.training import TrainingRows, fit, training_rows
+from countersign.model.training import TrainingRows, fit, learned_rows, training_rows
 from countersign.prices.panel import Panel
 
 
@@ -32,7 +32,7 @@ def train_model(
     rows = training_rows(panel)
     model = fit(rows, config)
     evaluation = evaluate(walk_forward(rows, config, progress), panel.sessions, config)
-    learned = rows.take(rows.learnable)
+    learned = learned_rows(rows, config)
     body = {
         "model": model.as_dict(),
         "training": {

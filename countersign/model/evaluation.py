@@ -122,20 +122,21 @@ def walk_forward_from(
     *,
     first: int,
     fold_sessions: int,
+    purge: int = HORIZON,
     progress: Callable[[int, int], None] | None = None,
 ) -> Forecasts:
     """Score each fold of sessions with a model of everything before it, purged of outcomes that reach into the fold.
 
     Folds begin with the session numbered ``first``, of which or of a later one some outcome must be known. The window
-    expands. A fold that starts at session S learns from sessions up to S - 1 - ``HORIZON``, whose outcomes were known
-    at the close of S - 1. ``progress`` is called with (folds done, folds in all). Forecasts come in the order of
-    ``rows``, sessions ascending.
+    expands. A fold that starts at session S learns from sessions up to S - 1 - ``purge``, the horizon of ``rows`` or
+    more, so that their outcomes were known at the close of S - 1. ``progress`` is called with (folds done, folds in
+    all). Forecasts come in the order of ``rows``, sessions ascending.
     """
     rows = rows.take(rows.matured)
     starts = range(first, int(rows.session.max()) + 1, fold_sessions)
     parts: list[dict[str, np.ndarray]] = []
     for number, start in enumerate(starts):
-        known = rows.take(rows.session < start - HORIZON)
+        known = rows.take(rows.session < start - purge)
         model = fit(known, config)
         test = rows.take((rows.session >= start) & (rows.session < start + fold_sessions))
         scores = score(model, test.features, test.ewma_variance, test.market_variance, test.history)

@@ -33,8 +33,8 @@ class Targets:
     bad_week: np.ndarray
 
 
-def observed_targets(log_return: np.ndarray, variance: np.ndarray) -> Targets:
-    """Targets of each row from the ``HORIZON`` rows after it; all of them must have a return and a variance.
+def observed_targets(log_return: np.ndarray, variance: np.ndarray, horizon: int = HORIZON) -> Targets:
+    """Targets of each row from the ``horizon`` rows after it; all of them must have a return and a variance.
 
     >>> quiet = np.full((7, 1), 0.0)
     >>> crash = quiet.copy()
@@ -45,12 +45,12 @@ def observed_targets(log_return: np.ndarray, variance: np.ndarray) -> Targets:
     sessions = len(log_return)
     total = np.full(log_return.shape, np.nan)
     lowest = np.full(log_return.shape, np.nan)
-    usable = max(sessions - HORIZON, 0)
+    usable = max(sessions - horizon, 0)
     if usable:
-        ahead = [slice(step, step + usable) for step in range(1, HORIZON + 1)]
+        ahead = [slice(step, step + usable) for step in range(1, horizon + 1)]
         total[:usable] = sum(variance[rows] for rows in ahead)
         lowest[:usable] = np.minimum.reduce([log_return[rows] for rows in ahead])
     bad = np.where(lowest <= np.log1p(BAD_SESSION) + _ROUNDING, 1.0, 0.0)
     known = ~np.isnan(total) & ~np.isnan(lowest)
-    mean = np.maximum(total / HORIZON, VARIANCE_FLOOR)
+    mean = np.maximum(total / horizon, VARIANCE_FLOOR)
     return Targets(np.where(known, mean, np.nan), np.where(known, bad, np.nan))

@@ -14,7 +14,7 @@ import numpy as np
 from countersign.errors import ModelError
 from countersign.features import FEATURES, MIN_HISTORY, compute_features
 from countersign.model.scoring import FittedModel
-from countersign.model.targets import observed_targets
+from countersign.model.targets import HORIZON, observed_targets
 from countersign.prices.panel import Panel
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ class TrainingRows:
         return self.matured & (self.history >= MIN_HISTORY) & ~np.isnan(self.features).any(axis=0)
 
 
-def training_rows(panel: Panel) -> TrainingRows:
+def training_rows(panel: Panel, horizon: int = HORIZON) -> TrainingRows:
     """Features and targets of every bar of ``panel``, by the functions that score and judge each day."""
     features = compute_features(panel)
-    targets = observed_targets(panel.log_return, panel.variance)
+    targets = observed_targets(panel.log_return, panel.variance, horizon)
     session, symbol = np.nonzero(panel.present)
     # The forecast without a thought: the mean variance of the last month goes on (a log ratio to the EWMA).
     month = list(FEATURES).index("log_variance_21")
@@ -92,19 +92,27 @@ def training_rows(panel: Panel) -> TrainingRows:
     )
 
 
+def learned_rows(rows: TrainingRows, config: ModelConfig) -> TrainingRows:
+    """What ``fit`` learns from: the learnable rows of the newest ``config.window_sessions`` sessions."""
+    rows = rows.take(rows.learnable)
+    if config.window_sessions == "all":
+        return rows
+    return rows.take(rows.session > rows.session.max(initial=-1) - config.window_sessions)
+
+
 def fit(rows: TrainingRows, config: ModelConfig) -> FittedModel:
-    """Fit both heads and the baseline on the learnable rows.
+    """Fit both heads and the baseline on the learned rows.
 
     Volatility: ridge on log(target variance / EWMA), its level set so that the variance is right on average, clipped
     to the range of the training targets. Bad week: logistic regression; its baseline is the same on the EWMA alone.
-    Deterministic for the same rows.
+    A feature that is off gets the coefficient 0; its range is kept all the same. Deterministic for the same rows.
 
     Raises ``ModelError`` where there are too few rows, or one class only.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from threadpoolctl import threadpool_limits
 
-    rows = rows.take(rows.learnable)
+    rows = learned_rows(rows, config)
     classes = np.unique(rows.bad_week)
     if len(rows) < MIN_ROWS or len(classes) < 2:
         raise ModelError(
@@ -114,7 +122,9 @@ def fit(rows: TrainingRows, config: ModelConfig) -> FittedModel:
     mean = rows.features.mean(axis=1)
     spread = rows.features.std(axis=1)
     spread[spread == 0] = 1.0
-    scaled = ((rows.features - mean[:, None]) / spread[:, None]).T
+    on = np.array([name not in config.features_off for name in FEATURES])
+    # Row by row in memory, as rows that were taken lie: another layout is summed in another order.
+    scaled = np.ascontiguousarray(((rows.features - mean[:, None]) / spread[:, None])[on].T)
     log_ratio = np.log(rows.variance) - rows.features[0]
     # One thread: sums in another order would train another model from the same rows.
     with threadpool_limits(limits=1):
@@ -125,8 +135,8 @@ def fit(rows: TrainingRows, config: ModelConfig) -> FittedModel:
     # The ridge fits the mean of a logarithm, whose exponential lies below the mean variance: put the level right on
     # the training rows (the smearing estimate of Duan, Journal of the American Statistical Association 78, 1983).
     level = float(np.log(np.exp(log_ratio - ridge.predict(scaled)).mean()))
-    volatility = ridge.coef_ / spread
-    bad_week = logistic.coef_[0] / spread
+    volatility, bad_week = np.zeros((2, len(FEATURES)))
+    volatility[on], bad_week[on] = ridge.coef_ / spread[on], logistic.coef_[0] / spread[on]
     model = FittedModel(
         features=tuple(FEATURES),
         volatility_coefficients=volatility,

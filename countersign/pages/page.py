@@ -51,10 +51,11 @@ class Words:
 
 @dataclass(frozen=True)
 class Verbatim:
-    """A text as it stands: a person's words, of any width, or what a command prints."""
+    """A text as it stands: a person's words, of any width, or what a command prints; ``code`` in a fixed width."""
 
     text: str
     form: Form = "both"
+    code: bool = False
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ _HTML: Final = """\
 <p>{{ item|dated }}</p>
 {% endfor %}
 {% elif block is verbatim %}
-<pre class="verbatim">{{ block.text }}</pre>
+<pre class="verbatim{{ ' code' if block.code }}">{{ block.text }}</pre>
 {% elif block is table %}
 <div class="scroll"><table>
 {% if block.caption %}
@@ -339,6 +340,8 @@ th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-al
 .r { text-align: right; white-space: nowrap; }
 .verbatim { white-space: pre-wrap; font: inherit; background: var(--panel); border-left: 4px solid var(--blue);
   padding: .7rem 1rem; margin: 0; }
+.verbatim.code { font: .83rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin-bottom: .8rem;
+  white-space: pre; overflow-x: auto; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(310px, 100%), 1fr)); gap: 1.1rem 1.4rem; }
 .figures:not(.wide) figure { max-width: 480px; }
 .figures.wide { display: block; }
@@ -373,5 +376,6 @@ td.l { min-width: 4.6em; } td.w { overflow-wrap: anywhere; }
 @media print { html { font-size: 12px; } body { font-size: 11px; padding: 0; } nav { display: none; }
   figure, tr { break-inside: avoid; } h2, .key, caption { break-after: avoid; } .scroll { background: none; }
   .figures:not(.wide) { grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); } .figures:not(.wide) figure {
-  max-width: 260px; } .light, .key i { print-color-adjust: exact; } }
+  max-width: 260px; } .light, .key i { print-color-adjust: exact; }
+  .verbatim.code { white-space: pre-wrap; } }
 """

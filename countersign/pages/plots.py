@@ -211,6 +211,30 @@ def change_plot(names: Sequence[str], before: np.ndarray, after: np.ndarray) -> 
     return plot.svg()
 
 
+def interval_plot(
+    words: str, names: Sequence[str], value: np.ndarray, low: np.ndarray, high: np.ndarray, label: str
+) -> str:
+    """A value with its interval for each of ``names`` (rows): a dot, or a ring where the interval holds 0."""
+    least, most = _limits(np.r_[value, low, high, 0.0])
+    plot = Plot(
+        words,
+        _WIDTH,
+        48 + 18.0 * len(names),
+        (least, most),
+        (len(names) - 0.5, -0.5),
+        rows=[(float(row), name) for row, name in enumerate(names)],
+        columns=ticks(least, most, 4),
+        label=label,
+    )
+    y = np.arange(len(names))
+    plot.upright(0, "soft", 1.4, _DASHED)
+    plot.strokes(low, y, high, y, "soft", 1.4)
+    sure = (low > 0) | (high < 0)
+    plot.marks(value[~sure], y[~sure], "circle", "ground", 3.6, "soft")
+    plot.marks(value[sure], y[sure], "circle", "blue", 3.6)
+    return plot.svg()
+
+
 def rates_plot(weeks: Sequence[str], series: Sequence[tuple[str, Shape, np.ndarray, float]], label: str) -> str:
     """Rates in percent by week: for each of ``series`` its colour, mark, values and dotted level in validation."""
     shown = _spread(len(weeks), _TICKS)

@@ -120,17 +120,21 @@ def evaluate_source(
 
     None stands for the start of the history, and for the last session that has closed.
     """
+    panel, config = source_panel(project, "the evaluation", first, last, now), project.config.model
+    return evaluate(walk_forward(training_rows(panel), config, progress), panel.sessions, config)
+
+
+def source_panel(project: Project, purpose: str, first: str | None, last: str | None, now: datetime) -> Panel:
+    """What the source has from ``first`` to ``last``, cleaned; None as in ``evaluate_source``. Stores nothing."""
     dates, config = project.calendar.dates, project.config
     ingest.require_known(config.symbols, project.source.symbols(), project.source.uri)
     first = first or config.history.start.isoformat()
     last = last or project.calendar.last_closed(now) or first
-    reply, _ = agreed(project, "the evaluation", first, last)
+    reply, _ = agreed(project, purpose, first, last)
     reply = ingest.of_symbols(reply, config.symbols)
     if reply.empty:
         raise SourceError(f"{project.source.uri}: expected bars of {first} … {last}, found none; name other sessions")
     bars = clean_bars(
         ingest.with_previous(reply, dates), dates, load_quality(project.home), released=released_in(project)
     ).bars
-    panel = Panel.from_bars(bars, np.unique(bars["date"].to_numpy().astype("datetime64[D]")))
-    rows = training_rows(panel)
-    return evaluate(walk_forward(rows, config.model, progress), panel.sessions, config.model)
+    return Panel.from_bars(bars, np.unique(bars["date"].to_numpy().astype("datetime64[D]")))

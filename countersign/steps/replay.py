@@ -18,7 +18,7 @@ from countersign.errors import SourceError
 from countersign.model.document import reference_of
 from countersign.model.evaluation import walk_forward
 from countersign.model.targets import HORIZON
-from countersign.model.training import TrainingRows, fit, training_rows
+from countersign.model.training import TrainingRows, fit, learned_rows, training_rows
 from countersign.monitoring.completeness import Arrivals, arrived_cells, count_cells
 from countersign.monitoring.drift import DriftReference, measure_drift
 from countersign.monitoring.replay import (
@@ -147,7 +147,7 @@ def _drift(
     for period in periods:
         if period.first < config.min_training_sessions:
             continue
-        known = rows.take(rows.learnable & (rows.session < period.first - HORIZON))
+        known = learned_rows(rows.take(rows.session < period.first - HORIZON), config)
         model = fit(known, config)
         reference = DriftReference.from_dict(reference_of(model, known))
         start = max(period.first - (each[0].window_sessions + each[0].sessions_in_a_row - 1), 0)
