@@ -46,6 +46,14 @@ class Limits:
     busy: Application
     refused: Callable[[int], None]
     waiting_bytes: int = field(default=0)
+    working: int = field(default=0)
+    """Connections whose request is being answered."""
+
+    def is_busy(self, tasks: int) -> bool:
+        """Whether one request more is shed. ``tasks`` are those of the loop: one that has ended is among them for a
+        turn, and so is, until it ends, what nobody waits for any more.
+        """
+        return self.working >= self.requests or tasks >= 2 * self.requests
 
 
 class Protocol(HttpToolsProtocol):
@@ -62,6 +70,7 @@ class Protocol(HttpToolsProtocol):
         self._pending: tuple[RequestResponseCycle, Any] | None = None
         """A request whose body is not there as a whole."""
         self._is_refused = False
+        self._is_working = False
         self._thrown_away = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -70,6 +79,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(busy_problem("connections are open"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end_work()
         self._let_go()
         super().connection_lost(exc)
 
@@ -133,6 +143,7 @@ class Protocol(HttpToolsProtocol):
             self._start_asgi_task(*pending)
 
     def on_response_complete(self) -> None:
+        self._end_work()
         if not self.pipeline:
             self._let_go()
         super().on_response_complete()
@@ -145,8 +156,11 @@ class Protocol(HttpToolsProtocol):
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         # A probe for life has to be answered under load: a server that is restarted then serves nobody.
-        if len(self.tasks) >= self._limits.requests and cycle.scope["path"] != "/healthz":
+        if self._limits.is_busy(len(self.tasks)) and cycle.scope["path"] != "/healthz":
             app = self._limits.busy
+        elif not self._is_working:
+            self._is_working = True
+            self._limits.working += 1
         cycle.scope["state"]["started"] = self._limits.stopwatch()
         super()._start_asgi_task(cycle, app)
 
@@ -173,6 +187,11 @@ class Protocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def _end_work(self) -> None:
+        if self._is_working:
+            self._is_working = False
+            self._limits.working -= 1
 
     def _let_go(self) -> None:
         self._limits.waiting_bytes -= self._held_bytes
