@@ -96,6 +96,7 @@ def build_app(serving: Serving) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
     )
     every = _problems(401, 421, 503)
 

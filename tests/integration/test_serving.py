@@ -51,7 +51,9 @@ def scored(first_desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 @pytest.fixture
 def own(scored: Desk, tmp_path: Path) -> Desk:
-    return scored.copy(tmp_path / "home")
+    desk = scored.copy(tmp_path / "home")
+    (desk.home / "artifacts" / "requests.jsonl").unlink(missing_ok=True)
+    return desk
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +184,7 @@ def test_the_report_the_card_and_the_metrics_of_the_project_are_served(server: S
     assert card["sha256"] == scored.state.last_model
     assert card["standing"] == "in service as the first model, without a signature"
     assert b"null" not in server.ask("/model").body
+    server.ask("/predict", ITEM)
     text = server.ask("/metrics").body.decode()
     assert 'countersign_http_requests_total{route="/predict",status="200"}' in text
     assert re.search(r'^countersign_psi\{subject="return_1"\} \d', text, flags=re.M)
@@ -395,6 +398,7 @@ def test_a_deployment_under_load_fails_no_request_and_each_answer_names_a_model_
         for thread in asking:
             thread.start()
         own.ask(1)
+        server.until(lambda: len(answers) > 50)
         own.decide("approve", "alice", NOON + HOUR)
         before = time.monotonic()
         new = own.deploy(NOON + 2 * HOUR)
@@ -550,7 +554,7 @@ def test_connections_over_the_limit_are_told_to_come_again(own: Desk) -> None:
 
 
 def test_more_than_it_can_do_is_shed_and_it_recovers(own: Desk) -> None:
-    bars = json.dumps({"bars": bars_of(own, LAST, 2000)}).encode()
+    bars = json.dumps({"bars": bars_of(own, LAST, 700)}).encode()
     with Server(own.home, ("--requests", "1")) as server, ThreadPoolExecutor(12) as many:
         answers = list(many.map(lambda _: server.ask("/predict", bars), range(12)))
         found = {answer.status for answer in answers}
@@ -562,7 +566,7 @@ def test_more_than_it_can_do_is_shed_and_it_recovers(own: Desk) -> None:
 
 
 def test_told_to_stop_it_answers_what_it_has_begun(own: Desk) -> None:
-    bars = {"bars": bars_of(own, LAST, 2000)}
+    bars = {"bars": bars_of(own, LAST, 700)}
     with Server(own.home) as server, ThreadPoolExecutor(1) as asking:
         server.ask("/predict", {"bars": bars_of(own, LAST)})
         answer = asking.submit(server.ask, "/predict", bars)

@@ -179,7 +179,7 @@ def test_a_range_in_one_run_makes_the_bytes_and_versions_of_single_runs(
             t for t in expected if "input_data_version" in t
         }
         # How the runs went so far differs from run to run.
-        of_runs = {"run_seconds_p95", "run_failures"}
+        of_runs = {"run_seconds_p95", "run_failures", "request_ms_p95", "request_failures"}
         same = set(event.metadata) - {"path", "page", "dagster/uri", "rejected", "source", *of_runs}
         assert {k: event.metadata[k] for k in same} == {k: single[key].metadata[k] for k in same}
     assert len({e.tags["dagster/data_version"] for e in ranged.values() if e.tags}) == len(ranged)
