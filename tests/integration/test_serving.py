@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -481,6 +484,33 @@ def test_a_session_that_is_run_or_run_again_is_served_as_it_is_now(own: Desk) ->
         assert str(own.home) not in detail
         assert server.ask("/predict", ITEM).status == 200
     assert "truncated or altered" in "".join(server.said)
+
+
+# --- the page on it
+
+
+def test_every_command_of_the_page_on_serving_runs_as_it_is_shown(own: Desk, root: Path) -> None:
+    page = (root / "docs" / "serving.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```console\n(.*?)```", page, flags=re.S)
+    commands = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    (client,) = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    (own.home / "client.py").write_text(client, encoding="utf-8")
+    assert sum(bool(line) for line in client.splitlines()) == 5
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERSIGN_")}
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join([*commands, "wait"])],
+        cwd=own.home,
+        env=kept | {"PATH": f"{Path(sys.executable).parent}:{kept['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "('AAPL', 'hold', " in done.stdout
+    assert '"newest_session":"2008-09-03"' in done.stdout
+    assert "Revoked: desk." in done.stdout
+    assert "listening on http://127.0.0.1:8321" in (own.home / "serve.log").read_text(encoding="utf-8")
 
 
 # --- limits
