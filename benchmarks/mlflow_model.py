@@ -1,7 +1,7 @@
 """mlflow's model: a logistic regression and a ridge on as many features as ours, for ``mlflow models serve``.
 
 Run as a script in mlflow's own environment, so it imports nothing of this checkout: ``python mlflow_model.py FOLDER
-FEATURES`` saves this file as the model. It has no signature, with which mlflow would check each request, and take longer.
+FEATURES`` saves this file as the model. It has no signature: with one, mlflow would check each request and take longer.
 """
 
 from __future__ import annotations
