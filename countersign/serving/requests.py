@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from countersign.features import FEATURES, LOOKBACK
 from countersign.prices.rules import PRICE_LIMITS, SYMBOL_LENGTH
@@ -50,12 +59,19 @@ class Item(Strict):
     session: Day = Field(default="", description="Default: the newest session that has features")
 
 
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 63.0 is the integer 63, and tables of floats are sent like that."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class _Row(Strict):
     """Raw features of one row, as ``features.json`` has them."""
 
     symbol: Symbol = Field(default="", description="Comes back with the answer; nothing is looked up by it")
     history_sessions: Annotated[
-        int, Field(ge=0, le=LOOKBACK, description=f"Sessions with a return among the last {LOOKBACK}")
+        int,
+        Field(ge=0, le=LOOKBACK, description=f"Sessions with a return among the last {LOOKBACK}"),
+        BeforeValidator(_whole),
     ]
     ewma_variance: Annotated[Variance | None, Field(description="The baseline's variance a day; null: the market's")]
     market_variance: Annotated[Variance, Field(description="EWMA variance averaged over symbols")]
