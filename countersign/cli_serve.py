@@ -31,6 +31,13 @@ from countersign.cli_terminal import Terminal, as_text
     "--body-seconds", default=10.0, show_default=True, type=click.FloatRange(min=0.1), help="To send its body."
 )
 @click.option(
+    "--answer-seconds",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Without any progress in taking the answer.",
+)
+@click.option(
     "--stop-seconds",
     default=15.0,
     show_default=True,
@@ -46,6 +53,7 @@ def serve(
     connections: int,
     header_seconds: float,
     body_seconds: float,
+    answer_seconds: float,
     stop_seconds: float,
 ) -> None:
     """Serve the model in service over HTTP: POST /predict, the stored scores and reports, metrics; see /docs.
@@ -61,7 +69,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise click.ClickException(f"{error.name} is not installed: pip install 'countersign[serve]'") from error
 
-    settings = Settings(host, port, requests, connections, header_seconds, body_seconds, stop_seconds)
+    settings = Settings(host, port, requests, connections, header_seconds, body_seconds, answer_seconds, stop_seconds)
     run(
         terminal.open_project(),
         settings,

@@ -40,6 +40,7 @@ class Limits:
 
     header_seconds: float
     body_seconds: float
+    answer_seconds: float
     connections: int
     requests: int
     stopwatch: Callable[[], float]
@@ -72,6 +73,9 @@ class Protocol(HttpToolsProtocol):
         self._is_refused = False
         self._is_working = False
         self._thrown_away = 0
+        self._untaken_bytes = 0
+        """Of answers that the client has not taken, since ``_untaken_since`` without any progress."""
+        self._untaken_since = self._since
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -100,7 +104,14 @@ class Protocol(HttpToolsProtocol):
             )
 
     def expire(self, now: float) -> None:
-        """End the connection where it has taken too long to send a head or a body."""
+        """End the connection where it has taken too long to send a head or a body, or takes nothing of an answer."""
+        untaken = self.transport.get_write_buffer_size()
+        if untaken == 0 or untaken < self._untaken_bytes:
+            self._untaken_since = now
+        self._untaken_bytes = untaken
+        if now - self._untaken_since > self._limits.answer_seconds:
+            self.transport.abort()
+            return
         if self._is_refused or not self._reads:
             return
         allowed = self._limits.header_seconds if self._reads == "head" else self._limits.body_seconds

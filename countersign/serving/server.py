@@ -47,6 +47,7 @@ class Settings:
     connections: int
     header_seconds: float
     body_seconds: float
+    answer_seconds: float
     stop_seconds: float
 
 
@@ -77,6 +78,7 @@ def serve(
     limits = Limits(
         header_seconds=settings.header_seconds,
         body_seconds=settings.body_seconds,
+        answer_seconds=settings.answer_seconds,
         connections=settings.connections,
         requests=settings.requests,
         stopwatch=stopwatch,
@@ -87,7 +89,7 @@ def serve(
     watch.look()
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    who = "with a token" if access.required else "this machine alone, for no token is set (countersign token add NAME)"
+    who = "who has a token" if access.required else "this machine alone: no token is set (countersign token add NAME)"
     say(f"listening on {address} for {who}")
     # What is there now stays: the collector need not look at it again, which would hold up requests for a tenth of a
     # second each time.

@@ -538,6 +538,25 @@ def test_connections_that_send_half_a_request_are_closed_while_others_are_served
         assert server.ask("/predict", ITEM).status == 200
 
 
+def test_a_client_that_does_not_read_its_answer_is_let_go(own: Desk) -> None:
+    body = json.dumps({"items": [{"symbol": "AAPL", "session": LAST}] * 10_000}).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    with Server(own.home, ("--answer-seconds", "1")) as server:
+        whole = len(server.ask("/predict", body).body)
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(10)
+            connection.connect(("127.0.0.1", server.port))
+            connection.sendall(head.encode() + b"\r\n\r\n" + body)
+            time.sleep(3)
+            taken = 0
+            with suppress(ConnectionResetError):
+                while part := connection.recv(65_536):
+                    taken += len(part)
+        assert taken < whole
+        assert server.ask("/predict", ITEM).status == 200
+
+
 @pytest.mark.parametrize("kind", ["announced", "chunked"])
 def test_a_body_of_200_megabytes_is_refused_without_being_read_whole(kind: str, server: Server) -> None:
     head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
