@@ -134,8 +134,10 @@ def _overload(url: str, before: Counted, seconds: float) -> None:
 
 def _soak(url: str, pid: int) -> None:
     """Requests of every kind, wrong ones among them, until there were enough; memory after each quarter."""
-    items = [json.dumps({"items": [{"symbol": symbol}]}) for symbol in ("AAPL", "GOOG", "IBM", "MSFT", "NONE")]
-    mixed = [*items, _ITEM, _FEATURES, _FEATURES.replace("0.1", '"a"', 1), "{", "/model", "/metrics", "/nowhere"]
+    items = [json.dumps({"items": [{"symbol": symbol}]}) for symbol in ("AAPL", "GOOG", "IBM", "MSFT")]
+    right = [*items, _ITEM, _FEATURES, "/model", "/metrics", "/readyz"]
+    wrong = [_ITEM.replace("AAPL", "NONE"), _FEATURES.replace("0.1", '"a"', 1), "{", "/nowhere"]
+    mixed = [*right, *wrong]
     points, answers, refused = [_rss_mb(pid)], 0, 0
     while answers < _SOAK:
         found = _wrk(url, mixed, _CONNECTIONS, 5)
@@ -143,7 +145,9 @@ def _soak(url: str, pid: int) -> None:
         if answers >= len(points) * _SOAK / 4:
             points.append(_rss_mb(pid))
     shown = " → ".join(f"{point:.0f}" for point in points)
-    print(f"\n  soak: {answers:,} requests, {refused:,} of them refused as they should; memory {shown} MB")
+    beyond = abs(refused / answers - len(wrong) / len(mixed))
+    print(f"\n  soak: {answers:,} requests, {len(wrong)} of {len(mixed)} are wrong ones; memory {shown} MB")
+    aim("share refused, beyond that of the wrong ones", 100 * beyond, 0.1, " %")
     aim("memory that the last three quarters add", points[-1] - points[1], 5, " MB")
 
 

@@ -127,10 +127,12 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._reads, self._since, self._head_bytes = "body", self.loop.time(), 0
-        super().on_headers_complete()
         for name, value in self.headers:
             if name == b"content-length" and value.isdigit() and int(value[:12]) > MAX_BODY:
+                # Before a client that asks is told to go on.
                 self._refuse(_too_large())
+                return
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         if self._is_refused or self.cycle.response_complete:
