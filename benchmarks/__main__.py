@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
 
-QUESTIONS: Final = ("session", "compute", "history", "range", "read", "cli", "psi", "drift", "quality")
+QUESTIONS: Final = ("session", "compute", "history", "range", "read", "cli", "psi", "drift", "quality", "serving")
 """Modules of this package, in the order in which they run: each has ``QUESTION`` and ``run()``."""
 
 

@@ -8,7 +8,6 @@ timed from here: the pipe that tells them to start adds about 0.1 ms.
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.environments import installed, last_line
 from benchmarks.measure import ROOT, aim, interleaved, show
 from benchmarks.projects import temporary_folder
 from countersign.model.reference import reference_bins
@@ -27,13 +27,6 @@ ROUNDS: Final = 5
 _FEATURES: Final = 10
 _ROWS: Final = {"reference": 1_000_000, "current": 100_000}
 _ROWS_A_SESSION: Final = 2_000
-
-_RIVALS: Final = {
-    "evidently": ("evidently==0.7.23", "pandas==2.3.3"),  # does not import with pandas 3
-    "nannyml": ("nannyml==0.13.1", "statsmodels==0.15.0"),  # which it imports and does not ask for
-    "pandera": ("pandera==0.35.0", "pandas==3.1.1", "pyarrow==26.0.1"),  # of benchmarks.quality
-}
-"""What is installed for each."""
 
 
 def run() -> None:
@@ -95,16 +88,7 @@ def started(rival: str, folder: Path) -> Iterator[Callable[[str], None]]:
 
     Raises ``RuntimeError`` where the library cannot be installed or does not start.
     """
-    environment = ROOT / ".cache" / f"bench-{rival}"
-    python = environment / "bin" / "python"
-    commands: tuple[list[str | Path], ...] = (
-        [sys.executable, "-m", "venv", environment],
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_RIVALS[rival]],
-    )
-    for command in commands:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            raise RuntimeError(f"it could not be installed ({_last_line(done.stdout)})")
+    python = installed(rival) / "python"
     errors = folder / f"{rival}.log"
     with (
         errors.open("w", encoding="utf-8") as log,
@@ -122,7 +106,7 @@ def started(rival: str, folder: Path) -> Iterator[Callable[[str], None]]:
 
         def wait(answer: str) -> None:
             if answers.readline().strip() != answer:
-                raise RuntimeError(f"it stopped ({_last_line(errors.read_text(encoding='utf-8'))})")
+                raise RuntimeError(f"it stopped ({last_line(errors.read_text(encoding='utf-8'))})")
 
         def ask(work: str) -> None:
             print(work, file=asked, flush=True)
@@ -130,7 +114,3 @@ def started(rival: str, folder: Path) -> Iterator[Callable[[str], None]]:
 
         wait("ready")
         yield ask
-
-
-def _last_line(text: str) -> str:
-    return next(iter(reversed(text.strip().splitlines())), "it said nothing")

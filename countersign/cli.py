@@ -11,11 +11,22 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final
 
 import click
 
-from countersign import cli_experiment, cli_gate, cli_init, cli_quarantine, cli_run, cli_schema, cli_show, cli_tasks
+from countersign import (
+    cli_experiment,
+    cli_gate,
+    cli_init,
+    cli_quarantine,
+    cli_run,
+    cli_schema,
+    cli_serve,
+    cli_show,
+    cli_tasks,
+)
 from countersign.cli_terminal import Day, Terminal, as_text, progress
 
 _SECTIONS: Final = {
@@ -26,6 +37,10 @@ _SECTIONS: Final = {
         "history": "Which model scored a session, and who approved it.",
         "evaluate": "The model walk-forward, beside the baselines.",
         "replay": "How often each threshold would have alarmed.",
+    },
+    "Over HTTP": {
+        "serve": "Serve the model in service: POST /predict, scores, reports.",
+        "token": "Who may ask the server.",
     },
     "From a file to a file, without Dagster": {
         "ingest": "Bars of any layout that is known, to prices_raw.json.",
@@ -98,6 +113,7 @@ def main(context: click.Context, home: Path | None) -> None:
         key=Path(key) if key else None,
         keys=Path("~/.ssh").expanduser(),
         environment=os.environ,
+        stopwatch=perf_counter,
     )
 
 
@@ -110,6 +126,7 @@ for command in (
     cli_quarantine.quarantine,
     cli_schema.schema,
     cli_experiment.experiment,
+    *cli_serve.COMMANDS,
 ):
     main.add_command(command)
 

@@ -6,6 +6,7 @@ them, commands.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ class Terminal:
     keys: Path
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where the source finds the secrets that its settings name."""
+    stopwatch: Callable[[], float] = lambda: math.nan
+    """Seconds that only ever grow, to tell how long something took; not known unless ``cli`` says."""
 
     def open_project(self) -> Project:
         from countersign.project import open_project

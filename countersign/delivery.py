@@ -142,7 +142,7 @@ def push(gauges: Iterable[Gauge], gateway: str) -> None:
     from prometheus_client import push_to_gateway
 
     try:
-        push_to_gateway(gateway, job=_JOB, registry=_registry(gauges), timeout=TIMEOUT_SECONDS)
+        push_to_gateway(gateway, job=_JOB, registry=registry(gauges), timeout=TIMEOUT_SECONDS)
     except (OSError, HTTPException, ValueError) as error:
         host = urlsplit(gateway).netloc
         raise DeliveryError(
@@ -156,7 +156,7 @@ def write_textfile(gauges: Iterable[Gauge], path: Path) -> None:
     from prometheus_client import write_to_textfile
 
     try:
-        write_to_textfile(str(path), _registry(gauges))
+        write_to_textfile(str(path), registry(gauges))
     except OSError as error:
         raise DeliveryError(
             f"expected to write {path} (push.textfile in config/pipeline.yaml), found: {error.strerror}. Make the "
@@ -164,13 +164,14 @@ def write_textfile(gauges: Iterable[Gauge], path: Path) -> None:
         ) from error
 
 
-def _registry(gauges: Iterable[Gauge]) -> CollectorRegistry:
+def registry(gauges: Iterable[Gauge]) -> CollectorRegistry:
+    """``gauges`` as the library of Prometheus writes them."""
     from prometheus_client import CollectorRegistry
     from prometheus_client import Gauge as PrometheusGauge
 
-    registry = CollectorRegistry()
+    found = CollectorRegistry()
     for gauge in gauges:
-        metric = PrometheusGauge(gauge.name, gauge.help, gauge.labels, registry=registry)
+        metric = PrometheusGauge(gauge.name, gauge.help, gauge.labels, registry=found)
         for values, number in gauge.samples:
             (metric.labels(*values) if values else metric).set(number)
-    return registry
+    return found

@@ -101,6 +101,10 @@ class SystemThresholds(ReviewedSection):
     """Duration that 95 in 100 runs stay under, in seconds."""
     max_error_rate: Share
     """Share of runs that fail."""
+    max_request_p95_ms: Annotated[float, Field(gt=0)]
+    """Duration that 95 in 100 answers of the server stay under, in milliseconds."""
+    max_request_error_rate: Share
+    """Share of requests that the server failed or shed."""
     max_unscored_hours: Annotated[float, Field(gt=0)]
     """From a session's close to its scores, in hours; for a live source."""
 

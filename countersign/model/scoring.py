@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -160,10 +160,19 @@ def linear(coefficients: np.ndarray, intercept: float, features: np.ndarray) -> 
     Not a matrix product: BLAS adds in another order for other shapes, and a row scored alone must equal, to the last
     bit, the same row scored among five thousand.
     """
+    products = coefficients[:, None] * features
+    if features.shape[1] < _FEW:
+        # The same additions in the same order, in one call: a tenth of the time for a row, ten times it for thousands.
+        terms = np.concatenate([np.full((1, features.shape[1]), intercept), products])
+        return np.add.accumulate(terms, axis=0)[-1]
     total = np.full(features.shape[1], intercept)
-    for coefficient, values in zip(coefficients, features, strict=True):
-        total += coefficient * values
+    for values in products:
+        total += values
     return total
+
+
+_FEW: Final = 64
+"""Rows below which the calls cost more than the arithmetic."""
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

@@ -29,9 +29,12 @@ FEWEST: Final = 59
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs that have ended: how long each that succeeded took, in seconds (n,), and how many failed besides."""
+    """Runs, or requests, that have ended: how long each that succeeded took (n,), and how many failed besides.
 
-    seconds: np.ndarray
+    Durations are seconds of runs, milliseconds of requests.
+    """
+
+    durations: np.ndarray
     failed: int
 
 

@@ -97,6 +97,8 @@ NOT_REPLAYED: Final = {
     "arrival_minutes": "only a live session has an arrival",
     "run_seconds_p95": "there were no runs",
     "run_failures": "there were no runs",
+    "request_ms_p95": "there was no server",
+    "request_failures": "there was no server",
 }
 """Measures that history says nothing of, and why."""
 

@@ -50,6 +50,8 @@ UNITS: Final[Mapping[str, tuple[str, float]]] = {
     "brier": ("Brier loss", 1),
     "run_seconds_p95": ("seconds", 1),
     "run_failures": ("% of runs", 100),
+    "request_ms_p95": ("milliseconds", 1),
+    "request_failures": ("% of requests", 100),
     "approval_rate_vs_validation": ("% of scores", 100),
     "approval_rate_vs_quarter": ("% of scores", 100),
     "bad_rate_vs_validation": ("% of approved", 100),

@@ -22,6 +22,7 @@ from countersign.monitoring.errors import error_readings, rolling_losses, sessio
 from countersign.monitoring.freshness import freshness_readings
 from countersign.monitoring.latency import Runs, RunsUntil, failure_reading, latency_reading, not_live
 from countersign.monitoring.reading import Reading
+from countersign.monitoring.requests import recent_requests
 from countersign.project import Project
 from countersign.steps.made import Made, Numbers
 from countersign.steps.service import in_service
@@ -61,6 +62,8 @@ MEASURES: Final = {
     "brier": "Brier loss beside the baseline's",
     "run_seconds_p95": "Runs of a session are quick",
     "run_failures": "Runs of a session succeed",
+    "request_ms_p95": "The server answers quickly",
+    "request_failures": "The server answers",
     "approval_rate_vs_validation": "Share of symbols approved, against validation",
     "approval_rate_vs_quarter": "Share of symbols approved, against the quarter before",
     "bad_rate_vs_validation": "Bad weeks among the approved, against validation",
@@ -73,7 +76,8 @@ def metric_sessions(project: Project, sessions: Sequence[str], runs: RunsUntil, 
     """``metrics``: each measure of data, model, system and business, judged by ``config/thresholds.yaml``.
 
     A session that was scored on its own evening has the measures of ``runs`` up to then, so that it keeps its bytes
-    when it is made again. That of another has none; its verdicts in Dagster are on the runs so far.
+    when it is made again, and those of the server's requests, as far as their log still reaches back. That of another
+    has none; its verdicts in Dagster are on the runs and requests so far.
     Beside it stand those on the conditions of the approval, of which a broken one goes on record in the journal.
     """
     thresholds, digest = load_thresholds(project.home)
@@ -85,7 +89,8 @@ def metric_sessions(project: Project, sessions: Sequence[str], runs: RunsUntil, 
         days = _days(project, session, thresholds)
         arrival = _arrival(project, session)
         live = arrival is not None and project.calendar.last_closed(arrival) == session
-        system = _system(runs(arrival if live else None), thresholds.system)
+        requests = recent_requests(project.journal.path.parent, arrival if live and arrival else now)
+        system = _system(runs(arrival if live else None), requests, thresholds.system)
         readings = (
             *_freshness(project, session, arrival, live and project.config.source.live, thresholds.data),
             *_data(read, days, contract, thresholds.data),
@@ -159,11 +164,13 @@ def _days(project: Project, session: str, thresholds: Thresholds) -> list[str]:
     return [d for d in before if d >= project.first_session and project.store.has("outcomes", d)] + [session]
 
 
-def _system(runs: Runs, limits: SystemThresholds) -> tuple[Reading, ...]:
-    count = len(runs.seconds) + runs.failed
+def _system(runs: Runs, requests: Runs, limits: SystemThresholds) -> tuple[Reading, ...]:
+    ran, asked = (len(found.durations) + found.failed for found in (runs, requests))
     return (
-        latency_reading("run_seconds_p95", runs.seconds, unit="s", max_duration=limits.max_p95_seconds),
-        failure_reading("run_failures", runs.failed, count, max_rate=limits.max_error_rate),
+        latency_reading("run_seconds_p95", runs.durations, unit="s", max_duration=limits.max_p95_seconds),
+        failure_reading("run_failures", runs.failed, ran, max_rate=limits.max_error_rate),
+        latency_reading("request_ms_p95", requests.durations, unit="ms", max_duration=limits.max_request_p95_ms),
+        failure_reading("request_failures", requests.failed, asked, max_rate=limits.max_request_error_rate),
     )
 
 

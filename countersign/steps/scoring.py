@@ -13,7 +13,7 @@ from countersign import checks
 from countersign.errors import ArtifactError, CountersignError, QualityError, SessionError
 from countersign.features import FEATURES, LOOKBACK, FeatureMatrix, compute_features
 from countersign.gate.state import state_of
-from countersign.model.registry import read_model
+from countersign.model.registry import InService, read_model
 from countersign.model.scoring import FittedModel, Scores, score
 from countersign.prices.panel import PANEL_COLUMNS, Panel
 from countersign.project import Project
@@ -64,18 +64,8 @@ def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> 
     """
     champion = in_service(project)
     for session in sessions:
-        service = without_looking_ahead(project, champion, session)
-        features = project.store.read_table("features", session, FEATURE_TABLE)
-        table = features.frame
-        checks.require(f"features of {session}", again("features", session), checks.features_computed(table))
-        scores = _scored(service.model, table)
-        result = conform(_score_table(table, scores), SCORES)
-        verdicts = checks.require(
-            f"scores of {session}",
-            again("features", session),
-            checks.scores_in_range(result, len(table)),
-            checks.model_used(result),
-        )
+        found = score_features(project, champion, session)
+        service, features, result = found.service, found.features, found.table
         inputs = {
             "features": features.stored.sha256,
             "model": service.champion.model,
@@ -83,18 +73,48 @@ def score_sessions(project: Project, sessions: Sequence[str], now: datetime) -> 
         }
         stored = project.store.write_table("scores", session, result, SCORES, inputs)
         project.predictions.append(session, stored.sha256, service.champion.model, result, now)
-        _shadow(project, session, table, features.stored.sha256)
+        _shadow(project, session, features.frame, features.stored.sha256)
+        approved = result["decision"] == "approve"
         numbers: Numbers = {
             "rows": len(result),
-            "approved": int(scores.approved.sum()),
-            "approval_rate": float(scores.approved.mean()),
-            "mean_bad_week_probability": float(scores.probability.mean()),
-            "mean_volatility_forecast": float(np.sqrt(scores.variance).mean()),
-            "baseline_share": float(1 - scores.by_model.mean()),
+            "approved": int(approved.sum()),
+            "approval_rate": float(approved.mean()),
+            "mean_bad_week_probability": float(result["bad_week_probability"].to_numpy().mean()),
+            "mean_volatility_forecast": float(result["volatility_forecast"].to_numpy().mean()),
+            "baseline_share": float((result["volatility_by"] == "baseline").mean()),
             "model": service.champion.model,
             "decision": service.champion.decision,
         }
-        yield Made(session, stored, verdicts, numbers, scores_preview(result))
+        yield Made(session, stored, found.checks, numbers, scores_preview(result))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of a session (table ``SCORES``), the features and the model that they come from, and the verdicts."""
+
+    service: InService
+    features: Table
+    table: pd.DataFrame
+    checks: tuple[checks.CheckResult, ...]
+
+
+def score_features(project: Project, champion: InService, session: str) -> Scored:
+    """The stored features of ``session``, scored by ``champion``, or by the one before it where that learned from it.
+
+    For the daily run and the server alike. Raises ``ArtifactError`` where there are none.
+    """
+    service = without_looking_ahead(project, champion, session)
+    features = project.store.read_table("features", session, FEATURE_TABLE)
+    what, remedy = f"features of {session}", again("features", session)
+    checks.require(what, remedy, checks.features_computed(features.frame))
+    table = conform(_score_table(features.frame, _scored(service.model, features.frame)), SCORES)
+    verdicts = checks.require(
+        f"scores of {session}",
+        remedy,
+        checks.scores_in_range(table, len(features.frame)),
+        checks.model_used(table),
+    )
+    return Scored(service, features, table, verdicts)
 
 
 def _scored(model: FittedModel, table: pd.DataFrame) -> Scores:

@@ -17,7 +17,7 @@ def reached(point: str) -> None:
     """Called at each named step of a write, in order: nothing happens. Crash tests put a SIGKILL here."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put ``data`` at ``path``: a reader, or a crash at any moment, sees the old bytes or the new ones, whole.
 
     Temporary file in the same folder → fsync → rename → fsync of the folder.
@@ -30,7 +30,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             reached(f"{path.name}: temporary file written")
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(mode)
         reached(f"{path.name}: before rename")
         Path(temporary).replace(path)
     except BaseException:

@@ -179,7 +179,7 @@ def test_a_range_in_one_run_makes_the_bytes_and_versions_of_single_runs(
             t for t in expected if "input_data_version" in t
         }
         # How the runs went so far differs from run to run.
-        of_runs = {"run_seconds_p95", "run_failures"}
+        of_runs = {"run_seconds_p95", "run_failures", "request_ms_p95", "request_failures"}
         same = set(event.metadata) - {"path", "page", "dagster/uri", "rejected", "source", *of_runs}
         assert {k: event.metadata[k] for k in same} == {k: single[key].metadata[k] for k in same}
     assert len({e.tags["dagster/data_version"] for e in ranged.values() if e.tags}) == len(ranged)
@@ -210,15 +210,15 @@ def test_bootstrap_run_again_changes_no_byte_and_keeps_the_model_in_service(pipe
 
 
 def test_runs_of_single_sessions_are_counted_with_their_failures_and_ranges_are_not(pipeline: Pipeline) -> None:
-    assert len(recent_runs(pipeline.instance, "daily_job").seconds) == 0
+    assert len(recent_runs(pipeline.instance, "daily_job").durations) == 0
     assert pipeline.run("2008-09-02").success
     assert pipeline.run("2008-09-03", "2008-09-04").success
     assert not pipeline.run("2008-09-08", assets=["features"]).success
     found = recent_runs(pipeline.instance, "daily_job")
-    assert len(found.seconds) == 1, "how long one took that failed says nothing"
+    assert len(found.durations) == 1, "how long one took that failed says nothing"
     assert found.failed == 1
-    assert (found.seconds > 0).all()
+    assert (found.durations > 0).all()
     ended = min(r.end_time for r in pipeline.instance.get_run_records() if r.end_time)
     first, moment = datetime.fromtimestamp(ended, tz=UTC), timedelta(milliseconds=1)
     by_then = [recent_runs(pipeline.instance, "daily_job", until) for until in (first - moment, first + moment)]
-    assert [(len(runs.seconds), runs.failed) for runs in by_then] == [(0, 0), (1, 0)], "only what had ended by then"
+    assert [(len(runs.durations), runs.failed) for runs in by_then] == [(0, 0), (1, 0)], "only what had ended by then"

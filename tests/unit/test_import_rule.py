@@ -139,6 +139,12 @@ def test_only_training_imports_scikit_learn() -> None:
     }
 
 
+def test_the_server_runs_without_dagster_and_only_its_command_imports_it() -> None:
+    assert packages(reached_from("countersign.serving.server")) & {"dagster", *ROOMS[1:]} == set()
+    users = {name for name in MODULES if any(i.startswith("countersign.serving") for i in imports_of(syntax(name)))}
+    assert {name for name in users if not name.startswith("countersign.serving.")} == {"countersign.cli_serve"}
+
+
 @pytest.mark.parametrize("start", ["countersign.model.scoring", "countersign.steps.scoring"])
 def test_nothing_that_scoring_runs_is_training_scikit_learn_or_dagster(start: str) -> None:
     found = reached_from(start)

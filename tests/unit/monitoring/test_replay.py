@@ -341,6 +341,7 @@ def test_the_text_says_what_was_never_judged_and_what_history_cannot_say_within_
     assert "No alarm under any of these: schema" in text
     assert "Never judged: brier" in text
     assert "there were no runs: run_seconds_p95, run_failures" in text
+    assert "there was no server: request_ms_p95" in text
     [row, *_] = [line.split() for line in text.splitlines() if line.startswith("  auc")]
     assert row == ["auc", "10", "2", "(4)", "1", "(9)", "0", "(0)"]
     assert max(map(len, text.splitlines())) < 80

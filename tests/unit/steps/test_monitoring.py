@@ -17,6 +17,7 @@ from countersign.features import FEATURES
 from countersign.monitoring.latency import Runs, no_runs
 from countersign.monitoring.psi import stability_index
 from countersign.project import Project, open_project
+from countersign.serving.log import RequestLog
 from countersign.steps.metrics import GATE_MEASURES, MEASURES, metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions
@@ -25,6 +26,7 @@ from countersign.steps.service import in_service
 from countersign.tables import DRIFT, FEATURE_TABLE, METRICS
 
 TODAY = date(2013, 3, 4)
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +154,41 @@ def test_a_session_that_was_scored_on_its_own_evening_is_judged_by_when_where_it
         asked.append(until)
         return Runs(np.full(59, 5.0), 0)
 
+    folder = project.journal.path.parent
+    for at, ms, failed in ((evening - timedelta(hours=25), 900.0, 9), (evening, 2.0, 0), (evening + MINUTE, 900.0, 9)):
+        log = RequestLog(folder, lambda at=at: at)  # type: ignore[misc]
+        for number in range(300):
+            log.add("/predict", 503 if number < failed else 200, ms / 1000, 1, "ab" * 32)
+            log.add("/predict", 422, 0.9, 0, "")
+            log.add("/readyz", 503, 0.9, 0, "")
+        log.flush()
     list(metric_sessions(project, [first], runs, evening))
     assert asked == [evening], "a live session keeps what was known on its evening, whenever it is made again"
     kept: Any = project.store.read_table("metrics", first, METRICS).frame.set_index("measure")
     system = kept[kept["layer"] == "system"]
-    assert system["status"].to_dict() == {"run_seconds_p95": "pass", "run_failures": "pass"}
-    assert system["value"].to_dict() == {"run_seconds_p95": 5.0, "run_failures": 0.0}
+    # Of the server's log, the day up to the scores; what a client got wrong and probes say nothing of its users' wait.
+    requests = {"request_ms_p95": 2.0, "request_failures": 0.0}
+    assert system["value"].to_dict() == {"run_seconds_p95": 5.0, "run_failures": 0.0, **requests}
+    assert set(system["status"]) == {"pass"}
+    assert system.loc[list(requests), "observations"].tolist() == [300, 300]
+
+
+def test_without_enough_requests_the_server_is_not_judged(project: Project) -> None:
+    first = project.first_session
+    evening = project.calendar.close(first) + MINUTE
+    list(ingest_sessions(project, [first], evening))
+    list(clean_sessions(project, [first]))
+    list(feature_sessions(project, [first]))
+    list(score_sessions(project, [first], evening))
+    list(outcome_sessions(project, [first]))
+    for count in (0, 58):
+        log = RequestLog(project.journal.path.parent, lambda: evening)
+        for _ in range(count):
+            log.add("/predict", 200, 0.001, 1, "ab" * 32)
+        log.flush()
+        (made,) = metric_sessions(project, [first], no_runs, evening)
+        status = {check.name: check.status for check in made.checks}
+        assert (status["request_ms_p95"], status["request_failures"]) == ("insufficient", "insufficient")
 
 
 @pytest.mark.parametrize(
