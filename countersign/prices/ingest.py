@@ -6,13 +6,14 @@ here: reading (``sources``), judging (``clean``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from countersign.errors import SourceError
 from countersign.prices.rules import PRICE_LIMITS
+from countersign.words import listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +79,20 @@ def require_answers(silent: Sequence[str], symbols: Sequence[str], max_share: fl
             f"{' …' if len(silent) > 8 else ''}), more than symbols_complete.max_share of config/quality.yaml "
             f"({max_share:.0%}). Check these symbols and their source.spelling, then run again: that nothing came does "
             "not say that one was delisted"
+        )
+
+
+def require_symbols(today: Collection[str], before: Collection[str], session: str, max_share: float, uri: str) -> None:
+    """Raise ``SourceError`` where more than ``max_share`` of the symbols that one reply has of the session ``before``
+    bring nothing of ``session``: the delivery is not whole.
+    """
+    gone = sorted(set(before) - set(today))
+    if len(gone) > max_share * len(before):
+        raise SourceError(
+            f"{uri}: expected bars of {session} of the {len(before)} symbols of the session before, found none of "
+            f"{listed(gone)} ({len(gone) / len(before):.0%}; limit {max_share:.0%}, symbols_complete.max_share of "
+            "config/quality.yaml). Check that the source has delivered all of it, then run it again: that nothing came "
+            "does not say that one was delisted"
         )
 
 

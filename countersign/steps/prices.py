@@ -184,6 +184,9 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
         first, end = np.searchsorted(days, calendar.at(session, -1)), np.searchsorted(days, session, side="right")
         near = reply.iloc[first:end]
         raw = ingest.session_bars(near, session, calendar.dates, project.config.symbols, uri)
+        before = ingest.of_symbols(near[near["date"] == calendar.at(session, -1)], project.config.symbols)
+        limit = quality.symbols_complete.max_share
+        ingest.require_symbols(set(raw["symbol"]), set(before["symbol"]), session, limit, uri)
         require_adjusted(project, raw)
         verdicts = checks.require(
             f"prices_raw of {session}",

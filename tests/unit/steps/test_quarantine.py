@@ -306,6 +306,7 @@ def test_each_restatement_is_logged_behind_the_ones_before_it(project: Project, 
 
 
 def test_a_bar_that_comes_late_is_a_restatement_and_a_damaged_version_is_none(project: Project, now: datetime) -> None:
+    configure(project.home, "max_share: 0.2 ", "max_share: 0.3 ")
     shipped = source_rows(project.home)
     deliver(project.home, [row for row in shipped if row[:2] != [FIRST, "IBM"]])
     list(ingest_sessions(project, [FIRST], now))

@@ -392,11 +392,12 @@ def test_a_symbol_that_disappears_stops_the_session_where_it_is_too_large_a_shar
 ) -> None:
     without(json_project.home, f"{SESSIONS[1]},IBM,")
     run(json_project, SESSIONS[:1], now)
-    list(ingest_sessions(json_project, [SESSIONS[1]], now))
     before = snapshot(json_project.home)
     # One of the four symbols that traded in 2008; the shipped limit is 20 %.
-    with pytest.raises(QualityError, match=r"missing since the session before: IBM \(25%; limit 20%\)"):
-        list(clean_sessions(json_project, [SESSIONS[1]]))
+    with pytest.raises(
+        SourceError, match=r"of the 4 symbols of the session before, found none of IBM \(25%; limit 20%"
+    ):
+        list(ingest_sessions(json_project, [SESSIONS[1]], now))
     assert snapshot(json_project.home) == before
 
 
