@@ -22,7 +22,7 @@ from countersign.serving.answers import Predictions, SessionScores
 from countersign.serving.front import PREDICT, Serving
 from countersign.serving.predictor import stored_page, stored_scores
 from countersign.serving.problems import MEDIA_TYPE, Problem, unprocessable_fields
-from countersign.serving.requests import Predict
+from countersign.serving.requests import EXAMPLES, Predict
 from countersign.version import code_version
 
 _JSON: Final = "application/json"
@@ -110,7 +110,17 @@ def build_app(serving: Serving) -> FastAPI:
         responses={200: _described("In the order of the request", _ref("Predictions"))}
         | every
         | _problems(400, 408, 413, 415, 422, 500),
-        openapi_extra={"requestBody": {"required": True, "content": {_JSON: {"schema": _ref("Predict")}}}},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    _JSON: {
+                        "schema": _ref("Predict"),
+                        "examples": {name: {"value": value} for name, value in EXAMPLES.items()},
+                    }
+                },
+            }
+        },
     )
     async def predict(request: Request) -> Response:
         answer = await serving.predict(dict(request.scope["headers"]), await request.body())
@@ -190,11 +200,12 @@ def build_app(serving: Serving) -> FastAPI:
 
     @app.get("/docs/{name}", include_in_schema=False)
     async def docs_file(name: str) -> Response:
-        from swagger_ui_bundle import swagger_ui_path
+        # Swagger UI itself, of the version that reads OpenAPI 3.1; nothing else of the package is used.
+        import fastapi_offline
 
         if name not in _DOCS_FILES:
             raise Problem(HTTPStatus.NOT_FOUND, "expected a file of /docs")
-        body = _START if name == "start.js" else File(swagger_ui_path / name).read_bytes()
+        body = _START if name == "start.js" else (File(fastapi_offline.__file__).parent / "static" / name).read_bytes()
         return Response(body, media_type=_DOCS_FILES[name])
 
     _answer_problems(app, serving)

@@ -99,10 +99,36 @@ class Bar(Strict):
     volume: Annotated[float, Field(ge=0, le=MAX_VOLUME)] | None = None
 
 
-_EXAMPLES: Final = [
-    {"items": [{"symbol": "AAPL", "session": "2008-09-30"}]},
-    {"items": [{"symbol": "AAPL"}, {"symbol": "IBM"}]},
-]
+EXAMPLES: Final[dict[str, Any]] = {
+    "a session": {"items": [{"symbol": "AAPL", "session": "2008-09-30"}]},
+    "the newest session": {"items": [{"symbol": "AAPL"}, {"symbol": "IBM"}]},
+    # AAPL on 2008-09-30 of the bundled prices, to three digits.
+    "features": {
+        "features": [
+            {
+                "symbol": "AAPL",
+                "history_sessions": 63,
+                "ewma_variance": 0.00271,
+                "market_variance": 0.00147,
+                "log_ewma_variance": -5.91,
+                "log_variance_1": 0.0868,
+                "log_variance_5": 0.521,
+                "log_variance_21": 0.0788,
+                "log_variance_63": -0.574,
+                "log_market_variance": -0.611,
+                "return_1": 1.47,
+                "return_5": -0.942,
+                "return_21": -1.67,
+                "downside_share_21": 0.843,
+                "drawdown_63": -8.78,
+                "log_volume_ratio": 0.685,
+                "ema_cross_12_26": -1.71,
+                "skew_63": -1.91,
+            }
+        ]
+    },
+}
+"""Requests that the description shows, by what they ask about."""
 
 
 class Predict(Strict):
@@ -112,7 +138,6 @@ class Predict(Strict):
         title="Predict",
         json_schema_extra={
             "oneOf": [{"required": [name]} for name in ("items", "features", "bars")],
-            "examples": _EXAMPLES,  # type: ignore[dict-item]
         },
     )
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from playwright.sync_api import sync_playwright
 from starlette.routing import Route
 
 from countersign.cli import main
@@ -40,6 +41,7 @@ from tests.steps import run_sessions
 
 SESSIONS = ["2008-09-02", "2008-09-03"]
 LAST = SESSIONS[-1]
+CHROMIUM = shutil.which("chromium")
 ITEM = {"items": [{"symbol": "AAPL", "session": LAST}]}
 SECRET = "a-secret-that-must-not-be-logged-anywhere"
 
@@ -206,6 +208,27 @@ def test_the_description_needs_nothing_from_the_network(server: Server) -> None:
     assert set(FEATURES) < set(found["components"]["schemas"]["Row"]["properties"])
     for reference in set(re.findall(r"#/components/schemas/(\w+)", json.dumps(found))):
         assert reference in found["components"]["schemas"]
+
+
+def test_each_example_of_the_description_is_answered(server: Server) -> None:
+    (asked,) = server.ask("/openapi.json").json["paths"]["/predict"]["post"]["requestBody"]["content"].values()
+    # Of a session that this project, which has run two, does not have.
+    examples = json.loads(json.dumps([one["value"] for one in asked["examples"].values()]).replace("2008-09-30", LAST))
+    assert {name for example in examples for name in example} == {"items", "features"}
+    assert [server.ask("/predict", example).status for example in examples] == [200] * 3
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)")
+def test_the_description_is_a_page_that_a_person_can_read(server: Server) -> None:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
+        try:
+            page = browser.new_page()
+            page.goto(f"http://localhost:{server.port}/docs")
+            page.get_by_text("Predict one row, or up to 10,000").click()
+            page.get_by_text("2008-09-30").first.wait_for()
+        finally:
+            browser.close()
 
 
 # --- strict input
@@ -522,7 +545,7 @@ def test_connections_that_send_half_a_request_are_closed_while_others_are_served
     limits = ("--header-seconds", "1", "--body-seconds", "1")
     with Server(own.home, limits) as server:
         began = time.monotonic()
-        half_open = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(300)]
+        half_open = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(500)]
         for number, connection in enumerate(half_open):
             connection.sendall(halves[number % 3])
         while time.monotonic() - began < 1:
