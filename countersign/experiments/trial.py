@@ -10,13 +10,14 @@ variants differ in their settings alone and differences between them are paired.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process
-from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask
-from threading import Thread
+from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask, signal
+from threading import Thread, current_thread, main_thread
 from typing import Any, Final
 
 import numpy as np
@@ -147,9 +148,18 @@ def _all(
 ) -> list[Trial]:
     """The trials of ``tasks``, in their order."""
 
+    interrupts: list[int] = []
+
+    def interrupt(number: int, _: Any) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
     def told(found: Iterable[Any]) -> list[Any]:
         done = []
         for one in found:
+            # Python drops an exception that comes while it is within a finalizer.
+            if interrupts:
+                raise KeyboardInterrupt
             done.append(one)
             if progress:
                 progress(len(done) / len(tasks))
@@ -158,7 +168,10 @@ def _all(
     if jobs == 1 or len(tasks) == 1:
         return told(map(trial, tasks))
     # Spawned, not forked: threads of numerical libraries do not survive a fork.
-    with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _end_with_parent) as pool:
+    with (
+        _on_interrupt(interrupt),
+        ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _end_with_parent) as pool,
+    ):
         others = active_children()
         # Workers are begun while tasks are handed in. Ctrl-C reaches every process of a terminal: these begin with it
         # blocked, so that it is for this process alone, which ends them.
@@ -176,6 +189,19 @@ def _all(
                     process.terminate()
             raise
     return [future.result() for future in waiting]
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Ctrl-C goes to ``handler`` meanwhile; from another thread than the main one it cannot, and does not."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal(SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal(SIGINT, before)
 
 
 def _end_with_parent() -> None:
