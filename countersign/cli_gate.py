@@ -490,7 +490,12 @@ def drill(terminal: Terminal, as_json: bool) -> None:
     held = all(trial.held for trial in trials)
     if as_json:
         click.echo(
-            as_text({"held": held, "trials": [{"name": t.name, "held": t.held, "said": t.said} for t in trials]})
+            as_text(
+                {
+                    "held": held,
+                    "trials": [{"name": t.name, "held": t.held, "tried": t.tried, "said": t.said} for t in trials],
+                }
+            )
         )
     else:
         click.echo(drill_text(trials))

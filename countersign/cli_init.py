@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from countersign.cli_run import launch
-from countersign.cli_terminal import Terminal, as_text
+from countersign.cli_terminal import Pair, Terminal, as_text, once
 
 if TYPE_CHECKING:
     from countersign.steps.init import Started
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     type=click.Choice(["raw", "splits", "full", "both"]),
     help="What has been done to the prices: nothing, splits, dividends too, or an adjusted close is beside them.",
 )
+@click.option("--rename", multiple=True, type=Pair(), metavar="THEIRS=OURS", help="A column whose name is not known.")
+@click.option("--profile", default="auto", help="The supplier's layout (docs/sources.md). Default: the one it has.")
 @click.option("--run/--no-run", default=True, help="Load the history, train, run the first session. Default: run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the guesses as JSON, and run nothing.")
 @click.pass_obj
@@ -40,6 +42,8 @@ def init(
     prices: str,
     calendar: str | None,
     adjustment: str | None,
+    rename: tuple[tuple[str, str], ...],
+    profile: str,
     run: bool,
     as_json: bool,
 ) -> None:
@@ -52,9 +56,10 @@ def init(
     from dataclasses import asdict
 
     from countersign.prices.sources.secrets import shown
-    from countersign.steps.init import init_project
+    from countersign.steps.init import Layout, init_project
 
-    found = init_project(folder, prices, terminal.clock(), calendar, adjustment)
+    layout = Layout(profile, once(rename, "--rename"))
+    found = init_project(folder, prices, terminal.clock(), calendar, adjustment, layout)
     if as_json:
         told = [asdict(guess) | {"value": shown(guess.value)} for guess in found.guesses]
         click.echo(as_text(asdict(found) | {"guesses": told}))
@@ -66,7 +71,7 @@ def init(
     environment = {**terminal.environment, "DAGSTER_HOME": str(home / ".dagster")}
     code = launch(home, environment, "--session", first) if run else 0
     click.echo(f"\nFrom here on: export COUNTERSIGN_HOME={home} DAGSTER_HOME={home}/.dagster")
-    click.echo("Then: make run for all sessions, make ui, countersign status")
+    click.echo(f"Then, in {Path(__file__).parents[1]}: make run for all sessions, make ui, countersign status")
     raise SystemExit(code)
 
 

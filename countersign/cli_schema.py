@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from countersign.cli_terminal import Terminal, as_text
+from countersign.cli_terminal import Pair, Terminal, as_text, once
 
 if TYPE_CHECKING:
     from countersign.project import Project
@@ -18,19 +18,7 @@ if TYPE_CHECKING:
 _DATE: Final = click.DateTime(["%Y-%m-%d"])
 
 
-class _Pair(click.ParamType[tuple[str, str]]):
-    """``NAME=VALUE``."""
-
-    name = "pair"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
-        left, sign, right = str(value).partition("=")
-        if not sign or not left.strip():
-            self.fail(f"expected NAME=VALUE, found {value!r}", param, ctx)
-        return left.strip(), right.strip()
-
-
-class _Default(_Pair):
+class _Default(Pair):
     """``COLUMN=NUMBER``, or ``COLUMN=null``."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
@@ -48,21 +36,13 @@ class _Factor(_Default):
     """``COLUMN=NUMBER``, or ``COLUMN=NUMBER@DATE``."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        name, text = _Pair.convert(self, value, param, ctx)
+        name, text = Pair.convert(self, value, param, ctx)
         number, _, day = text.partition("@")
         try:
             since = date.fromisoformat(day) if day else None
         except ValueError:
             self.fail(f"expected a date as YYYY-MM-DD behind @, found {day!r}", param, ctx)
         return name, (self._number(number, param, ctx), since)
-
-
-def _once(pairs: tuple[Any, ...], option: str) -> dict[str, Any]:
-    """The pairs of an option that is given several times, each for another column."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise click.UsageError(f"expected each column once in {option}, found {', '.join(name for name, _ in pairs)}")
-    return found
 
 
 def _day(terminal: Terminal, project: Project, session: datetime | None) -> str:
@@ -124,7 +104,7 @@ def diff(terminal: Terminal, session: datetime | None, as_json: bool) -> None:
 @click.argument("session", required=False, type=_DATE)
 @click.option("--reason", required=True, help="Why. Goes on record.")
 @click.option("--by", required=True, metavar="NAME", help="Who accepts it. Goes on record.")
-@click.option("--rename", multiple=True, type=_Pair(), metavar="THEIRS=OURS", help="A column that has another name.")
+@click.option("--rename", multiple=True, type=Pair(), metavar="THEIRS=OURS", help="A column that has another name.")
 @click.option("--drop", multiple=True, metavar="COLUMN", help="A column that is not to be read, or arrives no more.")
 @click.option(
     "--default",
@@ -153,7 +133,7 @@ def accept(terminal: Terminal, /, session: datetime | None, reason: str, by: str
     from countersign.steps.amendment import Changes, unrecorded
     from countersign.steps.amendment import accept as write
 
-    rename, default, factor = (_once(changes[name], f"--{name}") for name in ("rename", "default", "factor"))
+    rename, default, factor = (once(changes[name], f"--{name}") for name in ("rename", "default", "factor"))
     project = terminal.open_project()
     day, note = _day(terminal, project, session), unrecorded(project)
     done = write(project, day, by, reason, terminal.clock(), Changes(rename, changes["drop"], default, factor))

@@ -75,3 +75,23 @@ def progress(label: str) -> Iterator[Callable[[float], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda share: bar.update(task, total=1.0, completed=share)
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    """``NAME=VALUE``."""
+
+    name = "pair"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        left, sign, right = str(value).partition("=")
+        if not sign or not left.strip():
+            self.fail(f"expected NAME=VALUE, found {value!r}", param, ctx)
+        return left.strip(), right.strip()
+
+
+def once(pairs: tuple[Any, ...], option: str) -> dict[str, Any]:
+    """The pairs of an option that is given several times, each for another column."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise click.UsageError(f"expected each column once in {option}, found {', '.join(name for name, _ in pairs)}")
+    return found

@@ -197,6 +197,14 @@ def person_needs(facts: ReportFacts) -> list[str]:
     failed = [*facts.metrics["sentence"][facts.metrics["status"] == "fail"]]
     failed += facts.drift["sentence"][facts.drift["status"] == "fail"].tolist()
     found += [as_sentence(sentence) for sentence in failed]
+    for name in ("auc", "qlike"):
+        measure = facts.evaluation["table"][name]
+        if measure["lead_high"] is not None and measure["lead_high"] < 0:
+            found.append(
+                f"The model in service was worse than the baseline in its evaluation: {name.upper()} "
+                f"{_number(measure['model'])} against {_number(measure['baseline'])}, with the whole 95 % interval. "
+                "Have another made (countersign retrain) or take it out (countersign revoke)."
+            )
     fallen = facts.scores[facts.scores["fallback_reason"].notna()]
     if len(fallen):
         reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})

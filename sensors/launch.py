@@ -164,12 +164,16 @@ def main(argv: list[str] | None = None) -> int:
     say(f"\n{text}")
     say(f"Report     {stored.location}")
     say(f"Artifacts  {project.store.root}")
-    # Another folder than the checkout has to be named each time, wherever the next command is typed.
-    named = f"COUNTERSIGN_HOME={shlex.quote(str(home))} " if os.environ.get("COUNTERSIGN_HOME") else ""
-    say(f"Next       {named}make ui   # Dagster's pages with these runs")
-    say(f"           {named}.venv/bin/countersign status")
+    make, command = "make", ".venv/bin/countersign"
+    if os.environ.get("COUNTERSIGN_HOME"):
+        # Another folder than the checkout has to be named each time, wherever the next command is typed.
+        folder, checkout = shlex.quote(str(home)), Path(__file__).parents[1]
+        make = f"COUNTERSIGN_HOME={folder} make -C {shlex.quote(str(checkout))}"
+        command = f"{shlex.quote(str(checkout / command))} --home {folder}"
+    say(f"Next       {make} ui   # Dagster's pages with these runs")
+    say(f"           {command} status")
     for session in upcoming:
-        say(f"           {named}make run SESSION={session}")
+        say(f"           {make} run SESSION={session}")
     return 0
 
 

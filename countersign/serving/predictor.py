@@ -136,10 +136,10 @@ def keep(project: Project, served: Served, session: str, place: str) -> SessionR
 
 
 def _make_room(served: Served, rows: int) -> None:
-    for session, kept in sorted(served.sessions.items()):
+    for session in sorted(served.sessions):
         if rows + sum(len(one.rows) for one in list(served.sessions.values())) <= MAX_KEPT_ROWS:
             return
-        if session != served.newest and kept:
+        if session != served.newest:
             served.sessions.pop(session, None)
 
 

@@ -72,4 +72,6 @@ def unprocessable_fields(fields: Sequence[tuple[str, str]]) -> Problem:
 def _each(errors: Sequence[Any]) -> Iterator[tuple[str, str]]:
     for error in errors[:_MOST]:
         place = ".".join(str(part) for part in error["loc"]) or "body"
-        yield place, error["msg"].removeprefix("Value error, ")
+        # The only pattern is that of a day.
+        is_day = error["type"] == "string_pattern_mismatch"
+        yield place, "expected a date such as 2008-09-30" if is_day else error["msg"].removeprefix("Value error, ")

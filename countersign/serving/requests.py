@@ -65,7 +65,7 @@ def _whole(value: object) -> object:
 
 
 class _Row(Strict):
-    """Raw features of one row, as ``features.json`` has them."""
+    """Raw features of one row, as ``features.json`` has them beside its ``date``."""
 
     symbol: Symbol = Field(default="", description="Comes back with the answer; nothing is looked up by it")
     history_sessions: Annotated[
@@ -136,9 +136,7 @@ class Predict(Strict):
 
     model_config = ConfigDict(
         title="Predict",
-        json_schema_extra={
-            "oneOf": [{"required": [name]} for name in ("items", "features", "bars")],
-        },
+        json_schema_extra={"oneOf": [{"required": [name]} for name in ("items", "features", "bars")]},
     )
 
     items: Annotated[list[Item], Field(min_length=1, max_length=MAX_ROWS)] = Field(default_factory=list)

@@ -17,7 +17,7 @@ from typing import Final
 from countersign.errors import GateError
 from countersign.gate.rules import due
 from countersign.project import Project
-from countersign.steps.drill_scratch import HoleError, Scratch
+from countersign.steps.drill_scratch import HoleError, Scratch, UntriedError
 from countersign.steps.drill_trials import PLANTED
 from countersign.steps.gate import gate_state
 
@@ -32,6 +32,8 @@ class Trial:
     name: str
     held: bool
     said: str
+    tried: bool = True
+    """False where it could not even be planted, which says nothing of the gate."""
 
 
 def drill(project: Project, now: datetime) -> list[Trial]:
@@ -63,12 +65,18 @@ def drill_text(trials: Sequence[Trial]) -> str:
     width = max(len(trial.name) for trial in trials)
     lines = []
     for trial in trials:
-        start = f"{'held' if trial.held else 'HOLE'}  {trial.name:<{width}}  "
+        verdict = "held" if trial.held else "HOLE" if trial.tried else "none"
+        start = f"{verdict}  {trial.name:<{width}}  "
         said = textwrap.wrap(trial.said, 100 - len(start), break_on_hyphens=False)
-        lines += [f"{start}{said[0]}", *(" " * len(start) + line for line in said[1:_MOST])]
-        lines += [" " * len(start) + "…"] if len(said) > _MOST else []
-    holes = sum(not trial.held for trial in trials)
-    lines += ["", f"{holes} of {len(trials)} FAILED: do not rely on the gate" if holes else f"All {len(trials)} held."]
+        most = _MOST if trial.tried else len(said)
+        lines += [f"{start}{said[0]}", *(" " * len(start) + line for line in said[1:most])]
+        lines += [" " * len(start) + "…"] if len(said) > most else []
+    holes = sum(trial.tried and not trial.held for trial in trials)
+    untried = sum(not trial.tried for trial in trials)
+    said = [f"{holes} of {len(trials)} FAILED: do not rely on the gate"] if holes else []
+    if untried:
+        said.append(f"{untried} of {len(trials)} could not be tried: put right what stands there, then run it again")
+    lines += ["", *(said or [f"All {len(trials)} held."])]
     return "\n".join(lines)
 
 
@@ -78,6 +86,8 @@ def _tried(name: str, plant: Callable[[Scratch], str], scratch: Scratch) -> Tria
         return Trial(name, True, plant(scratch).replace(f"{scratch.project.home}/", ""))
     except HoleError as hole:
         return Trial(name, False, str(hole))
+    except UntriedError as error:
+        return Trial(name, False, str(error), tried=False)
     except Exception as error:
         # Whatever a hole led to, it is reported, and the other trials are still made.
         return Trial(name, False, f"could not be tried: {error!r}")

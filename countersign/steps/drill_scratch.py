@@ -45,6 +45,10 @@ class HoleError(Exception):
     """What had to be refused was not."""
 
 
+class UntriedError(Exception):
+    """What is to be planted cannot be made from what the project has, which says nothing of the gate."""
+
+
 @dataclass(frozen=True)
 class Scratch:
     """A copy of what the gate looks at. ``source`` is the project that it was copied from, and is only read."""

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from countersign.errors import ArtifactError
 from countersign.gate.conditions import Condition
 from countersign.gate.rules import signed_line
 from countersign.gate.signature import sign
@@ -26,7 +27,16 @@ from countersign.model.evaluation import evaluate, walk_forward
 from countersign.model.registry import deploy_first
 from countersign.model.training import training_rows
 from countersign.project import Project
-from countersign.steps.drill_scratch import FORMER, MINUTE, REQUESTER, STRANGER, HoleError, Scratch, signer_name
+from countersign.steps.drill_scratch import (
+    FORMER,
+    MINUTE,
+    REQUESTER,
+    STRANGER,
+    HoleError,
+    Scratch,
+    UntriedError,
+    signer_name,
+)
 from countersign.steps.gate import evidence_path, gate_state, submit, verify_project
 from countersign.steps.retrain import known_bars
 from countersign.steps.service import in_service
@@ -55,7 +65,11 @@ def _good(scratch: Scratch) -> str:
 def _worse(scratch: Scratch) -> str:
     """Real forecasts turned round, judged by the automatic checks."""
     source, config = scratch.source, scratch.source.config.model
-    panel, _ = known_bars(source, scratch.at)
+    try:
+        panel, _ = known_bars(source, scratch.at)
+    except ArtifactError as error:
+        # A gap in the sessions, say, with which no retrain could be made either.
+        raise UntriedError(f"no candidate can be trained: {error}") from error
     forecasts = walk_forward(training_rows(panel), config)
     forecasts = replace(forecasts, probability=1 - forecasts.probability, model_variance=9 * forecasts.model_variance)
     model = in_service(source).model

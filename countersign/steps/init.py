@@ -8,15 +8,17 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from countersign.contract import Contract, SchemaMapping, contract_text, load_contract, schema_hash
-from countersign.errors import ConfigError
+from countersign.errors import ConfigError, SchemaError, SourceError
 from countersign.guesses import (
     Guess,
     adjustment_guess,
@@ -29,9 +31,12 @@ from countersign.guesses import (
 )
 from countersign.prices.schema import arrived_in
 from countersign.prices.sources.files import FileSource
+from countersign.prices.sources.shapes import PROFILE_NAMES
 from countersign.project import open_project
 from countersign.sessions import SessionCalendar, calendar_codes, load_calendar, read_sessions
+from countersign.storage.codec import json_bytes
 from countersign.storage.files import write_atomically
+from countersign.tables import SOURCE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,10 +59,33 @@ class Started:
     guesses: tuple[Guess, ...]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the files are read, where a person says: the supplier's ``profile``, and columns of other names → ours."""
+
+    profile: str = "auto"
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+    def guesses(self) -> Iterator[Guess]:
+        """The settings that it comes to."""
+        if self.profile != "auto":
+            yield Guess("source.profile", self.profile, "as you said")
+        if self.rename:
+            yield Guess("source.rename", json_bytes(dict(self.rename)).decode(), "as you said")
+
+
+AS_FOUND: Final = Layout()
+
+
 def init_project(
-    home: Path, prices: str, now: datetime, calendar: str | None = None, adjustment: str | None = None
+    home: Path,
+    prices: str,
+    now: datetime,
+    calendar: str | None = None,
+    adjustment: str | None = None,
+    layout: Layout = AS_FOUND,
 ) -> Started:
-    """Write ``config/`` of the folder ``home`` for the files at ``prices``, which are read by their own layout.
+    """Write ``config/`` of the folder ``home`` for the files at ``prices``, which are read by ``layout``.
 
     ``calendar`` and ``adjustment`` are taken where they are given, and guessed where they are not. Nothing is written
     but the whole: raises ``ConfigError`` where there are settings already or none can be guessed, and ``SourceError``
@@ -66,19 +94,22 @@ def init_project(
     if (home / "config").exists():
         raise ConfigError(f"expected a new folder, found settings in {home / 'config'}. Name another, or edit these")
     path = prices if "://" in prices else str(Path(prices).resolve())
-    bars = _bars(path, home, "UTC")
+    _require_columns(layout)
+    if "://" not in prices and not glob(path):  # noqa: PTH207  # the pattern may be absolute
+        raise ConfigError(f"--prices: expected a file, folder or glob of bars, found nothing at {path}. Name another")
+    bars = _bars(path, home, "UTC", layout)
     if calendar:
         on_calendar = Guess("calendar", calendar, "as you said")
     else:
         fits = compared_calendars(_days(bars), calendar_codes(), read_sessions)
         if not fit_well(fits, len(_days(bars))):
             # A midnight east of Greenwich is still the day before there.
-            bars = _bars(path, home, "Pacific/Auckland")
+            bars = _bars(path, home, "Pacific/Auckland", layout)
             fits = compared_calendars(_days(bars), calendar_codes(), read_sessions)
         on_calendar = calendar_guess(fits, len(_days(bars)))
     exchange = _calendar(on_calendar.value, bars["date"].min(), now)
     # Moments are dated where the exchange is, which is known by now alone.
-    bars = _bars(path, home, exchange.timezone)
+    bars = _bars(path, home, exchange.timezone, layout)
     arrived = arrived_in(bars)
     days = np.intersect1d(_days(bars), exchange.dates)
     symbols = symbols_guess(bars)
@@ -87,6 +118,7 @@ def init_project(
     shown = str(local.relative_to(home.resolve())) if local.is_relative_to(home.resolve()) else path
     guesses = (
         Guess("source.path", in_yaml(shown), "as you said"),
+        *layout.guesses(),
         given or adjustment_guess(bars, arrived),
         on_calendar,
         symbols,
@@ -109,8 +141,22 @@ def _days(bars: pd.DataFrame) -> np.ndarray:
     return np.unique(bars["date"].to_numpy(dtype="datetime64[D]"))
 
 
-def _bars(path: str, home: Path, zone: str) -> pd.DataFrame:
-    return FileSource(path, home, zone=zone).read("0001-01-01", "9999-12-31")
+def _require_columns(layout: Layout) -> None:
+    columns = [column.name for column in SOURCE_COLUMNS]
+    if wrong := sorted(set(layout.rename.values()) - set(columns)):
+        raise ConfigError(f"--rename: expected one of {', '.join(columns)} behind =, found {', '.join(wrong)}")
+    if layout.profile not in PROFILE_NAMES and layout.profile != "auto":
+        raise ConfigError(f"--profile: expected auto or one of {', '.join(PROFILE_NAMES)}, found {layout.profile}")
+
+
+def _bars(path: str, home: Path, zone: str, layout: Layout) -> pd.DataFrame:
+    source = FileSource(path, home, zone=zone, profile=layout.profile, rename=layout.rename)
+    try:
+        return source.read("0001-01-01", "9999-12-31")
+    except SchemaError as error:
+        raise SourceError(
+            f"{error}. Here: countersign init … --rename THEIRS=OURS for each, or --profile NAME"
+        ) from error
 
 
 def _calendar(code: str, first: str, now: datetime) -> SessionCalendar:

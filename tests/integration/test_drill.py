@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from countersign.gate import rules
 from countersign.gate.signers import list_signers
 from countersign.gate.statement import parse
 from countersign.model import registry
+from countersign.project import open_project
 from countersign.steps import drill, drill_trials
 from countersign.steps import gate as gate_steps
+from countersign.steps.prices import clean_sessions, ingest_sessions
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is not installed")
 
@@ -90,6 +93,22 @@ def test_checks_that_let_a_worse_candidate_pass_are_reported_as_a_hole(
     monkeypatch.setattr(drill_trials, "automatic_checks", lambda *_, **__: ())
     code, held, _ = run(home)
     assert (code, held["worse than the baseline"]) == (1, False)
+
+
+def test_what_cannot_be_tried_for_a_gap_in_the_sessions_is_no_hole_and_no_pass(
+    home: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drill, "PLANTED", {"worse than the baseline": drill_trials.PLANTED["worse than the baseline"]})
+    project = open_project(home, now.date())
+    first, _, third = project.daily_sessions(now)[:3]
+    for session in (first, third):
+        list(ingest_sessions(project, [session], now))
+        list(clean_sessions(project, [session]))
+    code, held, text = run(home)
+    assert (code, held["worse than the baseline"]) == (1, False)
+    assert "found none of 2008-09-03: make run SESSION=2008-09-03" in " ".join(text.split())
+    assert text.endswith("1 of 2 could not be tried: put right what stands there, then run it again")
+    assert "HOLE" not in text
 
 
 def test_a_drill_without_a_model_in_service_is_refused_in_one_message(empty_home: Path) -> None:

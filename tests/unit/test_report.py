@@ -42,7 +42,7 @@ def readings(*found: tuple[str, str, str]) -> pd.DataFrame:
 
 def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
     table = scored(symbols or ["AAPL", "GOOG", "IBM"])
-    measures = {name: {"model": 0.7774, "baseline": 0.7710} for name in ("auc", "qlike")}
+    measures = {name: {"model": 0.7774, "baseline": 0.7710, "lead_high": 0.0195} for name in ("auc", "qlike")}
     quiet = ReportFacts(
         session="2008-09-15",
         calendar="XNYS",
@@ -215,9 +215,17 @@ def test_one_symbol_is_one_symbol() -> None:
     assert "9000 rows of 1 symbol." in model
 
 
+@pytest.mark.parametrize(("lead_high", "is_told"), [(-0.009, True), (0.013, False)])
+def test_a_model_that_was_worse_than_the_baseline_beyond_doubt_needs_a_person(lead_high: float, is_told: bool) -> None:
+    quiet = facts()
+    table = {**quiet.evaluation["table"], "auc": {"model": 0.488, "baseline": 0.542, "lead_high": lead_high}}
+    person = section(report_text(replace(quiet, evaluation={**quiet.evaluation, "table": table})), "NEEDS A PERSON")
+    assert ("was worse than the baseline in its evaluation: AUC 0.488 against 0.542" in person) == is_told
+
+
 def test_a_measure_that_could_not_be_taken_is_unknown() -> None:
     quiet = facts()
-    table = {name: {"model": None, "baseline": NAN} for name in ("auc", "qlike")}
+    table = {name: {"model": None, "baseline": NAN, "lead_high": None} for name in ("auc", "qlike")}
     model = section(report_text(replace(quiet, evaluation={**quiet.evaluation, "table": table})), "MODEL")
     assert "AUC unknown (baseline unknown), QLIKE unknown (baseline unknown)" in model
 

@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from countersign.cli import main
-from countersign.config import load_config
+from countersign.config import FileSourceConfig, load_config
 from countersign.contract import load_contract
 from countersign.errors import ConfigError, SourceError
 from countersign.guesses import adjustment_guess, span_guesses
 from countersign.prices.sources.shapes import Arrived
 from countersign.sessions import load_calendar
-from countersign.steps.init import Started, init_project
+from countersign.steps.init import Layout, Started, init_project
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ def panel(code: str, symbols: list[str], tmp_path: Path, first: str = "2009-01-0
     return pd.DataFrame(columns, index=index).round(4).assign(volume=1000).reset_index()
 
 
-def begun(tmp_path: Path, prices: Path, **given: str) -> tuple[dict[str, str], Started]:
+def begun(tmp_path: Path, prices: Path, **given: Any) -> tuple[dict[str, str], Started]:
     found = init_project(tmp_path / "project", str(prices), NOW, **given)
     return {guess.setting: guess.value for guess in found.guesses}, found
 
@@ -229,3 +229,35 @@ def test_the_command_shows_each_guess_with_its_reason_and_fails_in_one_line(tmp_
     assert (again.exit_code, again.stdout, len(again.stderr.splitlines())) == (2, "", 1)
     other = countersign("init", str(tmp_path / "other"), "--prices", str(prices), "--json")
     assert json.loads(other.stdout)["guesses"][2]["value"] == "XNYS"
+
+
+def test_columns_of_names_that_are_not_known_are_read_as_a_person_says(tmp_path: Path) -> None:
+    prices = tmp_path / "panel.csv"
+    bars = panel("XNYS", ["A", "B"], tmp_path)
+    bars.rename(columns={"date": "Datum", "close": "Schluss"}).to_csv(prices, index=False)
+    with pytest.raises(SourceError, match=r"missing date, missing close.* countersign init … --rename THEIRS=OURS"):
+        begun(tmp_path, prices)
+    assert not (tmp_path / "project").exists()
+    guessed, found = begun(tmp_path, prices, layout=Layout(rename={"Datum": "date", "Schluss": "close"}))
+    assert found.bars == len(bars)
+    source = load_config(tmp_path / "project").source
+    assert isinstance(source, FileSourceConfig)
+    assert source.rename == {"Datum": "date", "Schluss": "close"}
+    assert guessed["source.rename"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        (Layout(rename={"Datum": "day"}), "--rename: expected one of date, symbol"),
+        (Layout(profile="bloomberg"), "--profile: expected auto or one of long"),
+        (Layout(), "--prices: expected a file, folder or glob of bars, found nothing at"),
+    ],
+    ids=["column", "profile", "file"],
+)
+def test_what_a_person_says_of_files_that_cannot_be_is_refused_by_its_option(
+    layout: Layout, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        begun(tmp_path, tmp_path / "nope.csv", layout=layout)
+    assert not (tmp_path / "project").exists()
