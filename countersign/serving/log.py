@@ -1,7 +1,7 @@
 """Log: ``requests.jsonl``, a line a request: when, what route, how it went. No payload, no token, no address.
 
-Belongs here: buffering, rotation, and reading it back for monitoring. Does not belong here: the verdict
-(``monitoring.latency``). Nothing here waits for the disk but ``flush``, and what the disk does not take is dropped.
+Belongs here: buffering, rotation. Does not belong here: reading it back (``monitoring.requests``). Nothing here waits
+for the disk but ``flush``, and what the disk does not take is dropped.
 """
 
 from __future__ import annotations

@@ -107,7 +107,8 @@ def restatements_over(project: Project, now: datetime) -> list[Verdict]:
     for key in sorted(open_keys(project.alerts.last())):
         subject, measure = key.split(":", 1)
         name, _, session = measure.partition(" ")
-        if name != _RESTATED or outdated(project, made_from(project, session)):
+        # One without its session is of before alerts had it, and of nobody's concern.
+        if name != _RESTATED or (session and outdated(project, made_from(project, session))):
             continue
         sentence = f"every session that was made from what was said of {session} before was run again"
         found.append(Verdict(subject, measure, "data", "pass", "warning", day_of(now), sentence))
