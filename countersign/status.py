@@ -14,10 +14,9 @@ from countersign.gate.state import state_of
 from countersign.monitoring.alerts import alerts
 from countersign.project import Project
 from countersign.report import WIDTH, needs_a_person
+from countersign.steps.complete import outdated_sessions
 from countersign.steps.gate import standing
-from countersign.steps.reports import outdated_sessions
 from countersign.steps.service import in_service
-from countersign.tables import DRIFT, METRICS, SCORES
 from countersign.words import counted, listed
 
 
@@ -45,9 +44,9 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
     checks: dict[str, Any] | None = None
     if scored:
         try:
-            table = project.store.read_table("scores", scored[-1], SCORES, ("decision",)).frame
-            held = int((table["decision"] == "hold").sum())
-            last = {"session": scored[-1], "symbols": len(table), "held": held}
+            _, table = project.store.read_columns("scores", scored[-1], ("decision",))
+            decisions = table["decision"]
+            last = {"session": scored[-1], "symbols": len(decisions), "held": decisions.count("hold")}
             checks = _checks(project, scored[-1])
             needs += needs_a_person(project.store.read_text("report", scored[-1])[0])
         except CountersignError as error:
@@ -86,9 +85,10 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
 
 def _checks(project: Project, session: str) -> dict[str, Any]:
     """How monitoring judged ``session``: counts, and the name of each measure that failed."""
-    metrics = project.store.read_table("metrics", session, METRICS, ("layer", "measure", "status")).frame
-    drift = project.store.read_table("drift", session, DRIFT, ("subject", "status")).frame
-    names = [*(metrics["layer"] + " " + metrics["measure"]), *("drift " + drift["subject"])]
+    _, metrics = project.store.read_columns("metrics", session, ("layer", "measure", "status"))
+    _, drift = project.store.read_columns("drift", session, ("subject", "status"))
+    names = [" ".join(pair) for pair in zip(metrics["layer"], metrics["measure"], strict=True)]
+    names += [f"drift {subject}" for subject in drift["subject"]]
     status = [*metrics["status"], *drift["status"]]
     failing = [name for name, found in zip(names, status, strict=True) if found == "fail"]
     return {name: status.count(name) for name in ("pass", "fail", "insufficient")} | {"failing": failing}

@@ -23,7 +23,7 @@ import dagster as dg
 from countersign.errors import CountersignError, SessionError
 from countersign.gate.state import state_of
 from countersign.project import Project, open_project
-from countersign.steps.reports import session_is_done
+from countersign.steps.complete import session_is_done
 from countersign.words import counted
 from sensors.jobs import bootstrap_job, daily_job
 

@@ -27,8 +27,8 @@ from countersign.monitoring.alerts import (
     verdict_of,
 )
 from countersign.project import Project
+from countersign.steps.complete import outdated, session_is_done
 from countersign.steps.prices import made_from
-from countersign.steps.reports import outdated, session_is_done
 from countersign.storage.journal import Event
 from countersign.tables import DRIFT, METRICS
 from countersign.thresholds import load_thresholds

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pandas as pd
 
 from countersign import checks
 from countersign.features import FEATURES, MIN_HISTORY
@@ -24,12 +23,17 @@ from countersign.storage.codec import combined_digest
 from countersign.tables import DRIFT, FEATURE_TABLE, OUTCOMES, PRICES_CLEAN, conform, empty_table
 from countersign.thresholds import load_thresholds
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _MONTH: Final = 21
 """Sessions whose course a table shows."""
 
 
 def outcome_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
     """``outcomes``: what came of the scores whose horizon ended with the session, by what was said first of them."""
+    import pandas as pd
+
     for session in sessions:
         scored = project.calendar.at(session, -HORIZON)
         said = project.predictions.first(scored) if scored >= project.first_session else None

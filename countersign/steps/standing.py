@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 
 from countersign.checks import CheckResult
 from countersign.errors import ArtifactError
@@ -25,6 +24,9 @@ from countersign.project import Project
 from countersign.storage.journal import Event
 from countersign.tables import OUTCOMES, SCORES, matrices
 from countersign.thresholds import load_thresholds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHECK: Final = "conditions"
 """The check that says whether the conditions of the approval hold."""
@@ -182,6 +184,8 @@ def shadow(project: Project, request: Request, now: datetime) -> Shadow | None:
             continue
     if not both:
         return None
+    import pandas as pd
+
     said = pd.concat(both)
     known = pd.concat(came).dropna(subset=["came_volatility", "bad_week"]) if came else said.iloc[:0]
 

@@ -17,11 +17,11 @@ from countersign.pages.page import WIDTH, page_html, page_text
 from countersign.pages.weekly import THEIR_WORDS, Standing, WeekFacts, weekly_page
 from countersign.project import Project
 from countersign.report import needs_a_person
+from countersign.steps.complete import read_commentary
 from countersign.steps.made import Made, Numbers
 from countersign.steps.metrics import MEASURES
 from countersign.steps.quarter import QuarterReader, is_measured, quarter_sessions
 from countersign.steps.replay import replay_source
-from countersign.steps.reports import read_commentary
 from countersign.thresholds import Thresholds, load_thresholds, reviews_due
 
 if TYPE_CHECKING:

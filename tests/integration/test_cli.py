@@ -94,6 +94,20 @@ def test_status_names_each_measure_that_failed_in_the_last_session(project: Proj
     assert "without enough evidence; failing: data rejected_share Closed" in text
 
 
+def test_status_answers_without_the_libraries_that_take_longest_to_load(project: Project, now: datetime) -> None:
+    run_sessions(project, SESSIONS, now)
+    # The first command of a day may have to make the exchange's calendar.
+    countersign(project.home, "status")
+    code = (
+        "import sys; from countersign.cli import main; main(standalone_mode=False); "
+        "print(sorted({'dagster', 'pandas', 'pyarrow', 'scipy', 'sklearn'} & {*sys.modules}), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "--home", str(project.home), "status"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Last session  2008-09-03" in done.stdout
+    assert done.stderr == "[]\n"
+
+
 def test_status_names_a_damaged_log_of_alerts_and_goes_on(project: Project) -> None:
     project.alerts.path.write_text("nonsense\n")
     result = countersign(project.home, "status")

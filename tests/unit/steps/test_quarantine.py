@@ -23,12 +23,13 @@ from countersign.prices.sources import PriceSource
 from countersign.project import Project, open_project
 from countersign.quality import load_quality
 from countersign.steps.alerts import note, note_checks, restatements_over
+from countersign.steps.complete import outdated_sessions, session_is_done
 from countersign.steps.gate import verify_project
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.quarantine import quarantined, release
-from countersign.steps.reports import outdated_sessions, report_sessions, session_is_done
+from countersign.steps.reports import report_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
 from countersign.storage.artifacts import ArtifactStore, Stored
 from countersign.tables import FEATURE_TABLE, PRICES_RAW, PRICES_REJECTED, RESTATEMENTS, SCORES

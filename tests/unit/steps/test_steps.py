@@ -32,12 +32,13 @@ from countersign.errors import (
 from countersign.features import MIN_HISTORY
 from countersign.monitoring.latency import no_runs
 from countersign.project import Project, open_project
+from countersign.steps.complete import session_is_done
 from countersign.steps.made import Made
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.model import evaluate_source, train_first_model
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
-from countersign.steps.reports import report_sessions, session_is_done
+from countersign.steps.reports import report_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
 from countersign.tables import FEATURE_TABLE, OUTCOMES, PRICES_REJECTED, SCORES, Column
 
