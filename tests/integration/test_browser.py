@@ -84,9 +84,9 @@ def browser_page(pictures: Path) -> Iterator[Page]:
     with sync_playwright() as driver:
         # Without Chromium's sandbox, which root may not use: tests often run as root in a container.
         browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
-        page = browser.new_page(
+        page = browser.new_context(
             viewport={"width": 1500, "height": 1000}, permissions=["clipboard-read", "clipboard-write"]
-        )
+        ).new_page()
         page.set_default_timeout(PATIENCE * 1000)
         expect.set_options(timeout=PATIENCE * 1000)
         try:
@@ -134,12 +134,15 @@ def test_a_person_finds_the_request_reads_the_evidence_pastes_the_decision_and_s
         # The evidence, whose place the candidate's metadata names.
         page.get_by_role("tab", name="Overview").first.click()
         evidence = Path(page.get_by_text(re.compile(r"/review\.html$")).inner_text())
+        # It opens in a tab of its own: the page of Dagster asks its server every second for as long as it is open.
         loaded: list[str] = []
-        page.on("request", lambda one: loaded.append(one.url))
-        page.goto(evidence.as_uri())
-        expect(page.get_by_role("heading", level=1)).to_have_text(f"Candidate {request.candidate[:12]}")
-        expect(page.get_by_role("main")).to_contain_text(verdict)
+        reading = page.context.new_page()
+        reading.on("request", lambda one: loaded.append(one.url))
+        reading.goto(evidence.as_uri())
+        expect(reading.get_by_role("heading", level=1)).to_have_text(f"Candidate {request.candidate[:12]}")
+        expect(reading.get_by_role("main")).to_contain_text(verdict)
         assert {one.partition(":")[0] for one in loaded} <= {"file", "data"}, "it needs no network"
+        reading.close()
 
         # The decision, signed in a shell and pasted into the launchpad of the job that the check leads to.
         typed = ["--home", str(desk.home), "sign", "--print-config", "approve", "r1", "--key", str(desk.keys / "alice")]
