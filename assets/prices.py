@@ -25,6 +25,7 @@ _OWNERS = ["team:data"]
     check_specs=[
         check_spec("price_history", checks.rejected_share, blocking=True),
         check_spec("price_history", checks.history_complete, blocking=True),
+        check_spec("price_history", checks.restated, blocking=False),
     ],
 )
 def price_history(context: dg.AssetExecutionContext, project: ProjectResource, clock: ClockResource) -> Events:

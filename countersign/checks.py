@@ -20,7 +20,7 @@ from countersign.features import FEATURES, MIN_HISTORY
 from countersign.prices.restatements import change_in_words, close_changes
 from countersign.prices.rules import places
 from countersign.prices.schema import Difference, breaks
-from countersign.quality import RULES, Rule
+from countersign.quality import RULES, Restated, Rule
 from countersign.words import counted, listed
 
 if TYPE_CHECKING:
@@ -167,13 +167,14 @@ def rule_kept(name: str, rule: Rule, found: Finding, rows: int, what: str = "row
     )
 
 
-def restated(found: pd.DataFrame, limit: float, reason: str, users: list[str], unknown: str = "") -> CheckResult:
-    """What the source said of the session before it says again; no close differs by more than ``limit``.
+def restated(found: pd.DataFrame, rule: Restated, users: list[str], unknown: str = "") -> CheckResult:
+    """What the source said before it says again; no close differs by more than ``rule.max_change``.
 
     ``found`` are the differences (table ``RESTATEMENTS``), ``users`` the stored sessions that were made from the old
     version, ``unknown`` why there is nothing to compare with.
     """
-    changes = close_changes(found)
+    limit, changes = rule.max_change, close_changes(found)
+    unknown = unknown or ("switched off in config/quality.yaml" if rule.severity == "off" else "")
     large = np.flatnonzero(changes > limit)
     sentence = unknown or "the source says what it said before"
     if len(found):
@@ -196,7 +197,7 @@ def restated(found: pd.DataFrame, limit: float, reason: str, users: list[str], u
             "value": len(large),
             "threshold": limit,
             "sessions": len(users),
-            "reason": reason,
+            "reason": rule.reason,
         },
         examples=tuple(
             {k: str(row[k])[:10] if k == "date" else str(row[k]) for k in ("date", "symbol", "field", "old", "new")}

@@ -1,7 +1,7 @@
 """Restatements: what a source says of a session now that it said otherwise before.
 
-Belongs here: the differences between two versions of ``prices_raw``. Does not belong here: keeping them (``steps``),
-the verdict (``checks``).
+Belongs here: the differences between two versions of ``prices_raw``, or of the history. Does not belong here: keeping
+them (``steps``), the verdict (``checks``).
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from countersign.tables import PRICES_RAW, RESTATEMENTS, conform, empty_table
+from countersign.tables import DATE, PRICES_RAW, RESTATEMENTS, SYMBOL, conform, empty_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 _FIELDS: Final = tuple(c.name for c in PRICES_RAW if c.kind == "number")
@@ -20,7 +22,7 @@ _TEXT: Final = "unreadable"
 
 
 def restated_values(old: pd.DataFrame, new: pd.DataFrame, version: str) -> pd.DataFrame:
-    """Every cell that differs (table ``RESTATEMENTS``), by date, symbol and column.
+    """Every cell that differs (table ``RESTATEMENTS``), by date, symbol and each column that both have.
 
     Of cells that are no numbers there is one line a row, ``unreadable``, without an old and a new number. ``version``
     is the digest of ``old``. A bar that is there in one version alone differs in every number that it has. Of several
@@ -31,7 +33,7 @@ def restated_values(old: pd.DataFrame, new: pd.DataFrame, version: str) -> pd.Da
     sides = [_keyed(table) for table in (old, new)]
     before, after = sides[0].align(sides[1], join="outer", axis=0)
     parts = []
-    for name in (*_FIELDS, _TEXT):
+    for name in (name for name in (*_FIELDS, _TEXT) if name in before and name in after):
         if name == _TEXT:
             differ = before[name].fillna("").to_numpy() != after[name].fillna("").to_numpy()
             was = now = np.full(len(before), np.nan)
@@ -54,6 +56,29 @@ def restated_values(old: pd.DataFrame, new: pd.DataFrame, version: str) -> pd.Da
         )
     found = pd.concat([part for part in parts if len(part)]) if any(map(len, parts)) else empty_table(RESTATEMENTS)
     return conform(found.sort_values(["date", "symbol"], kind="stable"), RESTATEMENTS)
+
+
+def comparable(
+    old: pd.DataFrame, new: pd.DataFrame, aside: Sequence[pd.DataFrame], symbols: Sequence[str] | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The bars of two histories (tables ``PRICES_CLEAN``) that differ though both could say the same.
+
+    They are of days that both reach. What people or rules changed is no restatement: a symbol that was not asked for
+    before, or no longer is (``symbols``, where there is a list), and a bar that either has set ``aside`` (tables
+    ``PRICES_REJECTED``).
+    """
+    import pandas as pd
+
+    columns = [DATE.name, SYMBOL.name, *(name for name in _FIELDS if name in old and name in new)]
+    both = pd.concat([old[columns], new[columns]], keys=["old", "new"]).drop_duplicates(keep=False)
+    first, last = max(old["date"].min(), new["date"].min()), min(old["date"].max(), new["date"].max())
+    both = both[both["date"].between(first, last) & both["symbol"].isin(old["symbol"].unique())]
+    if symbols is not None:
+        both = both[both["symbol"].isin(symbols)]
+    bars = pd.MultiIndex.from_arrays([both["date"].astype(str).str[:10], both["symbol"]])
+    both = both[~bars.isin([bar for table in aside for bar in zip(table["date"], table["symbol"], strict=True)])]
+    was = both.index.get_level_values(0) == "old"
+    return both[was].droplevel(0), both[~was].droplevel(0)
 
 
 def logged(log: pd.DataFrame, found: pd.DataFrame, version: str) -> pd.DataFrame:
@@ -88,4 +113,4 @@ def _keyed(table: pd.DataFrame) -> pd.DataFrame:
     # A date as text, and as one that was read back, is the same day.
     day, symbol = table["date"].astype(str).str[:10], table["symbol"].fillna("").astype(str)
     number = table.groupby([day, symbol]).cumcount()
-    return table[[*_FIELDS, _TEXT]].set_axis([day, symbol, number], axis=0)
+    return table.drop(columns=["date", "symbol"]).set_axis([day, symbol, number], axis=0)

@@ -37,7 +37,7 @@ _LOOKED_BACK: Final = 5
 """Sessions of which it is asked whether they were scored in time: a week."""
 
 _RESTATED: Final = "restated"
-"""The check of ``prices_raw`` whose failure concerns other sessions than its own."""
+"""The check of ``prices_raw`` and the history whose failure concerns other sessions than its own."""
 
 _STATUS: Final = {"pass": 0, "insufficient": 1, "fail": 2}
 
@@ -45,8 +45,8 @@ _STATUS: Final = {"pass": 0, "insufficient": 1, "fail": 2}
 def note_checks(project: Project, asset: str, results: Iterable[tuple[str | None, CheckResult]], now: datetime) -> None:
     """Put verdicts on ``asset``, each with its session, on record in ``alerts.jsonl``.
 
-    A restatement is an alert of its own for each session, and no later verdict of the check ends it: see
-    ``restatements_over``. Raises ``JournalError`` where the log is broken.
+    A restatement is an alert of its own for each session (of the history: its last), and no later verdict of the check
+    ends it: see ``restatements_over``. Raises ``JournalError`` where the log is broken.
     """
     today, found = day_of(now), []
     for session, result in results:
@@ -54,7 +54,8 @@ def note_checks(project: Project, asset: str, results: Iterable[tuple[str | None
         if result.name == _RESTATED:
             if result.status == "pass":
                 continue
-            verdict = replace(verdict, measure=f"{_RESTATED} {session}")
+            of = session or project.calendar.at(project.first_session, -1)
+            verdict = replace(verdict, measure=f"{_RESTATED} {of}")
         found.append(verdict)
     note(project, found, now)
 

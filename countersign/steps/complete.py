@@ -16,7 +16,7 @@ from countersign.prices.quarantine import releases
 from countersign.project import Project
 from countersign.quality import load_quality
 from countersign.steps.monitoring import outcome_inputs
-from countersign.steps.prices import clean_inputs, made_from
+from countersign.steps.prices import HISTORY_RESTATEMENTS, clean_inputs, made_from
 from countersign.steps.scoring import bars_digest
 from countersign.storage.artifacts import Stored
 from countersign.thresholds import load_thresholds
@@ -70,12 +70,14 @@ def stale_link(project: Project, session: str) -> str | None:
 def outdated_sessions(project: Project) -> list[str]:
     """Stored sessions that are to be run again: a link of their chain was made from what has been replaced since.
 
-    Looked at are the newest, and those whose features read a session that the source restated or people released rows
-    of: nothing else changes an older one, but for the rules, which change all.
+    Looked at are the newest, and those whose features read a session, or a history, that the source restated or people
+    released rows of: nothing else changes an older one, but for the rules, which change all.
     """
     there = [session for session in project.store.partitions() if project.store.has("report", session, "txt")]
     changed = {session for session in there if project.store.has("restatements", session)}
     changed |= {one.session for one in releases(project.journal.read())}
+    if project.store.has(HISTORY_RESTATEMENTS, None, "parquet"):
+        changed.add(project.calendar.at(project.first_session, -1))
     readers = {session: made_from(project, session) for session in sorted(changed)}
     found = outdated(project, sorted({*there[-1:], *(one for some in readers.values() for one in some)} & {*there}))
     # Where the bars themselves are to be made again, all that reads them is, once they were.

@@ -14,7 +14,7 @@ from countersign.features import LOOKBACK
 from countersign.prices import ingest
 from countersign.prices.clean import BEFORE_COLUMNS, Before, Cleaned, clean_bars, doubtful_symbols
 from countersign.prices.quarantine import Release, releases
-from countersign.prices.restatements import logged, restated_values
+from countersign.prices.restatements import comparable, logged, restated_values
 from countersign.prices.rules import BEHIND
 from countersign.prices.schema import arrived_in
 from countersign.project import Project
@@ -27,9 +27,13 @@ from countersign.tables import PRICES_CLEAN, PRICES_RAW, PRICES_REJECTED, RESTAT
 if TYPE_CHECKING:
     import pandas as pd
 
+    from countersign.storage.artifacts import ArtifactStore, Stored, TableFormat
+
 HISTORY: Final = "history/prices"
 """All sessions before the first daily one, Parquet."""
 HISTORY_REJECTED: Final = "history/rejected"
+HISTORY_RESTATEMENTS: Final = "history/restatements"
+"""What a history that was loaded again says otherwise than the one before, Parquet."""
 RECENT_SESSIONS: Final = 2 * LOOKBACK + 2
 """Sessions of the history that daily sessions read: features look back a quarter, drift at a quarter of features."""
 
@@ -58,6 +62,7 @@ def load_history(project: Project, now: datetime) -> Made:
         "contract": contract,
         "quality": quality.sha256,
     }
+    restated = _keep_restated_history(project, cleaned, quality)
     stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
     recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, RECENT_SESSIONS)[0])]
     inputs = {HISTORY: stored.sha256, "adjustment": config.source.adjustment}
@@ -73,11 +78,12 @@ def load_history(project: Project, now: datetime) -> Made:
         "last_session": str(days.max()),
         "source": project.source.uri,
         "contract": contract,
+        "restated": restated.numbers["restated"],
         **({"silent_symbols": ", ".join(silent)} if silent else {}),
         **{f"rule_{name}": found.count for name, found in cleaned.findings.items() if found.count},
     }
     # A check for each rule would stay yellow for good: what is rare and true stays in the history.
-    return Made(None, stored, verdicts[:2], numbers)
+    return Made(None, stored, (*verdicts[:2], restated), numbers)
 
 
 def require_answers(project: Project, reply: pd.DataFrame, quality: Quality) -> tuple[str, ...]:
@@ -211,29 +217,45 @@ def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) ->
 
 def _keep_restated(project: Project, session: str, raw: pd.DataFrame, quality: Quality) -> checks.CheckResult:
     """Where ``raw`` says something else than what is stored, keep that and log what differs, before it is replaced."""
-    store, rule = project.store, quality.restated
-    found, users, unknown = empty_table(RESTATEMENTS), list[str](), ""
-    if rule.severity == "off":
-        unknown = "switched off in config/quality.yaml"
+    store, rule, found = project.store, quality.restated, empty_table(RESTATEMENTS)
     if store.has("prices_raw", session):
         try:
             old = store.read_table("prices_raw", session, PRICES_RAW)
         except ArtifactError:
             # Making it again is the remedy, so a damaged one must not stand in the way.
-            return checks.restated(found, rule.max_change, rule.reason, [], "what was stored before is damaged")
-        version = old.stored.sha256
-        found = restated_values(old.frame, conform(raw, PRICES_RAW), version)
-        if len(found):
-            users = made_from(project, session)
-            store.keep("prices_raw", session, version)
-        log = found.iloc[:0]
-        if store.has("restatements", session):
-            log = store.read_table("restatements", session, RESTATEMENTS).frame
-        after = logged(log, found, version)
-        # Nothing differs, and the log is shorter by what a run that broke off had put there: that never came to be.
-        if len(found) or len(after) != len(log):
-            store.write_table("restatements", session, after, RESTATEMENTS, {"prices_raw": version})
-    return checks.restated(found, rule.max_change, rule.reason, users, unknown)
+            return checks.restated(found, rule, [], "what was stored before is damaged")
+        found = restated_values(old.frame, conform(raw, PRICES_RAW), old.stored.sha256)
+        _log_restated(store, old.stored, "restatements", found, store.form)
+    return checks.restated(found, rule, made_from(project, session) if len(found) else [])
+
+
+def _keep_restated_history(project: Project, cleaned: Cleaned, quality: Quality) -> checks.CheckResult:
+    """The same of a history that is loaded again. Its bars are compared as they are after cleaning."""
+    store, rule, found = project.store, quality.restated, empty_table(RESTATEMENTS)
+    if store.has(HISTORY, None, "parquet"):
+        try:
+            old = store.read_table(HISTORY, None, PRICES_CLEAN, form="parquet")
+            rejected = store.read_table(HISTORY_REJECTED, None, PRICES_REJECTED, form="json").frame
+        except ArtifactError:
+            return checks.restated(found, rule, [], "what was stored before is damaged")
+        new = conform(cleaned.bars, PRICES_CLEAN)
+        sides = comparable(old.frame, new, (rejected, cleaned.rejected), project.config.symbols)
+        found = restated_values(*sides, old.stored.sha256)
+        _log_restated(store, old.stored, HISTORY_RESTATEMENTS, found, "parquet")
+    return checks.restated(found, rule, made_from(project, str(found["date"].max())[:10]) if len(found) else [])
+
+
+def _log_restated(store: ArtifactStore, old: Stored, log: str, found: pd.DataFrame, form: TableFormat) -> None:
+    """Keep the version ``old`` where something was ``found`` to differ from it, and put that in the table ``log``."""
+    if len(found):
+        store.keep(old.name, old.partition, old.sha256, form)
+    before = found.iloc[:0]
+    if store.has(log, old.partition, form):
+        before = store.read_table(log, old.partition, RESTATEMENTS, form=form).frame
+    after = logged(before, found, old.sha256)
+    # Nothing differs, and the log is shorter by what a run that broke off had put there: that never came to be.
+    if len(found) or len(after) != len(before):
+        store.write_table(log, old.partition, after, RESTATEMENTS, {old.name: old.sha256}, form)
 
 
 def made_from(project: Project, session: str) -> list[str]:

@@ -139,16 +139,17 @@ class ArtifactStore:
             header, found = codec.decode_json(data, path.rsplit("/", 1)[-1], None)
         return found, self._stored(path, header, "json", digest)
 
-    def keep(self, name: str, partition: str, digest: str) -> str:
+    def keep(self, name: str, partition: str | None, digest: str, form: TableFormat | None = None) -> str:
         """Copy an artifact, byte for byte, to a place beside it that names its digest. Returns the place.
 
         Raises ``ArtifactError`` where the artifact is not the one with that digest.
         """
-        with self._verified(name, partition, self.form) as (data, found):
+        form = form or self.form
+        with self._verified(name, partition, form) as (data, found):
             if found != digest:
                 raise ArtifactError(f"expected {digest[:12]}, found {found[:12]}")
             header = Header(name, partition, {})
-        return self._put(f"{name}.{digest[:12]}", header, self.form, data, digest).location
+        return self._put(f"{name}.{digest[:12]}", header, form, data, digest).location
 
     def write_text(
         self, name: str, partition: str | None, text: str, inputs: Mapping[str, str], form: TextFormat = "txt"

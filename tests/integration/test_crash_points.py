@@ -163,10 +163,18 @@ def test_a_history_killed_at_any_write_is_whole_and_mended_by_loading_it_again(
     runner: Runner, empty_home: Path, tmp_path: Path
 ) -> None:
     runner.must(empty_home, "history")
-    # A bar of the last 63 sessions is broken now: it leaves the history and is rejected.
+    # A bar of the last 63 sessions is broken now: it leaves the history and is rejected. Another is restated.
     change_bar(empty_home, "2008-08-28,MSFT,", 2, "-1")
+    change_bar(empty_home, "2008-08-28,IBM,", 7, "123456")
     written, points = kill_everywhere(runner, empty_home, "history", tmp_path)
-    assert written == {"history/prices.parquet", "history/before_2008-09-02.parquet", "history/rejected.json"}
+    (kept,) = (name for name in written if re.search(r"/prices\.[0-9a-f]{12}\.", name))
+    assert written == {
+        kept,
+        "history/restatements.parquet",
+        "history/prices.parquet",
+        "history/before_2008-09-02.parquet",
+        "history/rejected.json",
+    }
     assert set(points) == points_of(written)
 
 

@@ -95,7 +95,7 @@ def test_every_check_ran_with_its_answer_and_its_numbers(finished: Pipeline) -> 
     every = finished.definitions.resolve_asset_graph().asset_check_keys
     later = {"candidate", "weekly_review"}
     keys = {key for key in every if key.asset_key.to_user_string() not in later}
-    assert len(keys) == 22 + len(ON_BARS) + len(MEASURES) + len(GATE_MEASURES)
+    assert len(keys) == 23 + len(ON_BARS) + len(MEASURES) + len(GATE_MEASURES)
     runs = finished.instance.get_run_records(limit=10)
     found = {}
     for record in reversed(runs):

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from countersign.checks import CheckResult
 from countersign.cli import main
 from countersign.errors import ConfigError, QualityError, SourceError
 from countersign.monitoring.alerts import open_ids
@@ -27,7 +28,7 @@ from countersign.steps.complete import outdated_sessions, session_is_done
 from countersign.steps.gate import verify_project
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
-from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
+from countersign.steps.prices import HISTORY, HISTORY_RESTATEMENTS, clean_sessions, ingest_sessions, load_history
 from countersign.steps.quarantine import quarantined, release
 from countersign.steps.reports import report_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
@@ -290,6 +291,74 @@ def test_a_restatement_is_an_alert_until_all_that_was_made_from_the_old_version_
     assert open_alerts() == {alert}, "one session is left"
     whole(project, [SECOND], now)
     assert (open_alerts(), outdated_sessions(project)) == (frozenset(), [])
+
+
+def history_restated(project: Project, now: datetime) -> CheckResult:
+    made = load_history(project, now)
+    note_checks(project, "price_history", [(None, check) for check in made.checks], now)
+    (check,) = (check for check in made.checks if check.name == "restated")
+    assert not check.blocking
+    return check
+
+
+def test_a_history_that_says_otherwise_when_it_is_loaded_again_is_kept_and_concerns_the_sessions_that_read_it(
+    project: Project, now: datetime
+) -> None:
+    home, store, last = project.home, project.store, "2008-08-29"
+    whole(project, [FIRST, SECOND], now)
+    bars = home / "artifacts/history/prices.parquet"
+    said, version = bars.read_bytes(), store.digest(HISTORY, None, "parquet")
+    assert (history_restated(project, now).status, bars.read_bytes()) == ("pass", said)
+    (old,) = (row for row in source_rows(home) if row[:2] == [last, "IBM"])
+    say(home, last, "IBM", times(CLOSE, 1.01))
+    check = history_restated(project, now)
+
+    assert check.status == "fail"
+    assert "1 value of 1 symbol, closes by up to 1.0%" in check.sentence
+    assert f"Made from it: {FIRST}, {SECOND}. Run them again: countersign run --from {FIRST} --to {SECOND}" in (
+        check.sentence
+    )
+    assert bars.with_name(f"prices.{version[:12]}.parquet").read_bytes() == said
+    log = store.read_table(HISTORY_RESTATEMENTS, None, RESTATEMENTS, form="parquet").frame
+    assert log[["symbol", "field", "version"]].to_numpy().tolist() == [["IBM", "close", version]]
+    assert [str(day)[:10] for day in log["date"]] == [last]
+    assert (log["old"].item(), log["new"].item()) == (float(old[CLOSE]), float(old[CLOSE]) * 1.01)
+
+    assert outdated_sessions(project) == [FIRST, SECOND]
+    assert open_ids(project.alerts.last()) == {f"price_history:restated {last}@{now:%Y-%m-%d}"}
+    note(project, restatements_over(project, now), now)
+    assert open_ids(project.alerts.last()), "not one session was run again"
+    whole(project, [FIRST, SECOND], now)
+    note(project, restatements_over(project, now), now)
+    assert (open_ids(project.alerts.last()), outdated_sessions(project)) == (frozenset(), [])
+    before = artifacts(home)
+    assert history_restated(project, now).status == "pass"
+    assert artifacts(home) == before, "the same again changes no byte"
+
+
+def test_what_people_and_rules_change_of_the_history_is_no_restatement(project: Project, now: datetime) -> None:
+    """A symbol is left out and a bar set aside, then both come back and years are left out: all of it by people."""
+    before = artifacts(project.home)
+    say(project.home, "2008-08-27", "IBM", times(HIGH, 2))
+    pipeline = project.home / "config/pipeline.yaml"
+    text = pipeline.read_text()
+    pipeline.write_text(text.replace(", MSFT]", "]"))
+    assert (history_restated(open_project(project.home, now.date()), now).status) == "pass"
+    pipeline.write_text(text.replace("start: 2000-03-01", "start: 2004-01-05"))
+    say(project.home, "2008-08-27", "IBM", times(HIGH, 0.5))
+    check = history_restated(open_project(project.home, now.date()), now)
+    assert (check.status, check.sentence) == ("pass", "the source says what it said before")
+    added = artifacts(project.home).keys() - before.keys()
+    assert not [name for name in added if "restatements" in name or "prices." in name]
+
+
+def test_a_damaged_history_is_loaded_again_and_nothing_is_said_of_what_it_was(project: Project, now: datetime) -> None:
+    bars = project.home / "artifacts/history/prices.parquet"
+    said = bars.read_bytes()
+    bars.write_bytes(said[:-20])
+    check = history_restated(project, now)
+    assert (check.status, check.sentence) == ("insufficient", "what was stored before is damaged")
+    assert bars.read_bytes() == said
 
 
 def test_each_restatement_is_logged_behind_the_ones_before_it(project: Project, now: datetime) -> None:
