@@ -10,12 +10,13 @@ variants differ in their settings alone and differences between them are paired.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, pthread_sigmask, signal
 from threading import Thread, current_thread, main_thread
 from typing import Any, Final
@@ -34,6 +35,9 @@ from countersign.model.training import TrainingRows, training_rows
 from countersign.prices.panel import Panel
 
 LOSSES: Final = tuple(HEADS.values())
+
+_INTERRUPTS_SEEN_SECONDS: Final = 0.1
+"""How long Ctrl-C may go unnoticed while no variant is done."""
 
 
 @dataclass(frozen=True)
@@ -147,59 +151,113 @@ def _all(
     trial: Callable[[_Task], Trial], tasks: Sequence[_Task], jobs: int, progress: Callable[[float], None] | None
 ) -> list[Trial]:
     """The trials of ``tasks``, in their order."""
+    found: dict[int, Trial] = {}
 
-    interrupts: list[int] = []
-
-    def interrupt(number: int, _: Any) -> None:
-        interrupts.append(number)
-        raise KeyboardInterrupt
-
-    def told(found: Iterable[Any]) -> list[Any]:
-        done = []
-        for one in found:
-            # Python drops an exception that comes while it is within a finalizer.
-            if interrupts:
-                raise KeyboardInterrupt
-            done.append(one)
-            if progress:
-                progress(len(done) / len(tasks))
-        return done
+    def keep(number: int, one: Trial) -> None:
+        found[number] = one
+        if progress:
+            progress(len(found) / len(tasks))
 
     if jobs == 1 or len(tasks) == 1:
-        return told(map(trial, tasks))
-    # Spawned, not forked: threads of numerical libraries do not survive a fork.
-    with (
-        _on_interrupt(interrupt),
-        ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _end_with_parent) as pool,
-    ):
-        others = active_children()
-        # Workers are begun while tasks are handed in. Ctrl-C reaches every process of a terminal: these begin with it
-        # blocked, so that it is for this process alone, which ends them.
-        unblocked = pthread_sigmask(SIG_BLOCK, {SIGINT})
+        for number, task in enumerate(tasks):
+            keep(number, trial(task))
+    else:
         try:
-            try:
-                waiting = [pool.submit(trial, task) for task in tasks]
-            finally:
-                pthread_sigmask(SIG_SETMASK, unblocked)
-            told(future.result() for future in as_completed(waiting))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in active_children():
-                if process not in others:
-                    process.terminate()
-            raise
-    return [future.result() for future in waiting]
+            with _interrupts() as interrupts, _workers(min(jobs, len(tasks)), trial) as workers:
+                _share_out(tasks, workers, keep, interrupts)
+        except (EOFError, ConnectionError) as error:
+            raise ModelError(
+                "a process that tried a variant ended before it was done, perhaps for lack of memory. Run it again "
+                "with one job at a time"
+            ) from error
+    return [found[number] for number in range(len(tasks))]
+
+
+def _share_out(
+    tasks: Sequence[_Task], workers: Sequence[Connection], keep: Callable[[int, Trial], None], interrupts: Sequence[int]
+) -> None:
+    """Give each worker one of ``tasks``, and the next when it is done. ``interrupts`` fills up where Ctrl-C comes."""
+    waiting, idle, busy = iter(enumerate(tasks)), [*workers], dict[Connection, int]()
+    while True:
+        for worker, (number, task) in zip(idle, waiting, strict=False):
+            worker.send(task)
+            busy[worker] = number
+        if not busy:
+            return
+        ready = wait([*busy], _INTERRUPTS_SEEN_SECONDS)
+        idle = [worker for worker in busy if worker in ready]
+        for worker in idle:
+            answer: Trial | Exception = worker.recv()
+            if isinstance(answer, Exception):
+                raise answer
+            keep(busy.pop(worker), answer)
+        if interrupts:
+            raise KeyboardInterrupt
 
 
 @contextmanager
-def _on_interrupt(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Ctrl-C goes to ``handler`` meanwhile; from another thread than the main one it cannot, and does not."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    before = signal(SIGINT, handler)
+def _workers(count: int, trial: Callable[[_Task], Trial]) -> Iterator[list[Connection]]:
+    """Connections to ``count`` processes that answer a task with its trial; they are ended with the block, at once.
+
+    Not one of the standard library's pools: workers of these share a pipe, and one that is ended while it writes leaves
+    the others' reader, and with it the whole process, waiting for ever.
+    """
+    # Spawned, not forked: threads of numerical libraries do not survive a fork.
+    context = get_context("spawn")
+    begun: list[tuple[SpawnProcess, Connection]] = []
+    # Ctrl-C reaches every process of a terminal: workers begin with it blocked, so that it is for this process alone.
+    # The tracker, which the first of them would begin, unblocks it when it has begun.
+    resource_tracker.ensure_running()
+    unblocked = pthread_sigmask(SIG_BLOCK, {SIGINT})
     try:
-        yield
+        try:
+            for _ in range(count):
+                ours, theirs = context.Pipe()
+                begun.append((context.Process(target=_work, args=(theirs,)), ours))
+                begun[-1][0].start()
+                theirs.close()
+        finally:
+            pthread_sigmask(SIG_SETMASK, unblocked)
+        for _, worker in begun:
+            worker.send(trial)
+        yield [worker for _, worker in begun]
+    finally:
+        for process, _ in begun:
+            if process.pid:
+                process.kill()
+        for process, worker in begun:
+            worker.close()
+            if process.pid:
+                process.join()
+
+
+def _work(parent: Connection) -> None:
+    """What a worker does: the trial of each task that it is sent, or why there is none."""
+    _end_with_parent()
+    # The parent has ended, perhaps halfway through a message.
+    with suppress(EOFError, OSError):
+        trial: Callable[[_Task], Trial] = parent.recv()
+        while True:
+            task: _Task = parent.recv()
+            try:
+                parent.send(trial(task))
+            except (ConfigError, ModelError) as error:
+                parent.send(error)
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C is noted meanwhile and raises nothing, so that it breaks off no step halfway.
+
+    From another thread than the main one it cannot be noted, and is not.
+    """
+    noted: list[int] = []
+    if current_thread() is not main_thread():
+        yield noted
+        return
+    before = signal(SIGINT, lambda number, _: noted.append(number))
+    try:
+        yield noted
     finally:
         signal(SIGINT, before)
 
