@@ -58,5 +58,9 @@ class ModelError(CountersignError):
     """A model that cannot be trained, or that must not be used."""
 
 
+class LookAheadError(ModelError):
+    """A session that every model which could score it learned from."""
+
+
 class GateError(CountersignError):
     """A decision, a signature or a signer that the sign-off does not accept."""

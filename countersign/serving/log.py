@@ -43,7 +43,9 @@ class RequestLog:
 
     def flush(self) -> None:
         """Put what waits on disk. Raises nothing: a full disk stops no answer."""
-        lines, self._lines = self._lines, []
+        # Never exchanged: a request that is being noted may have it in hand.
+        lines = self._lines[:]
+        del self._lines[: len(lines)]
         if not lines:
             return
         try:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from countersign.errors import ArtifactError, CountersignError
+from countersign.errors import CountersignError, LookAheadError
 from countersign.features import FEATURES
 from countersign.gate.state import state_of
 from countersign.model.registry import InService
@@ -124,10 +124,10 @@ def keep(project: Project, served: Served, session: str, place: str) -> SessionR
     seen = stamp(store.location("features", session, store.form))
     try:
         scored = score_features(project, served.service, session)
-    except ArtifactError as error:
-        raise _damaged(session, error) from error
-    except CountersignError as error:
+    except LookAheadError as error:
         raise unprocessable(place, str(error)) from error
+    except CountersignError as error:
+        raise _damaged(session, error) from error
     deployment = scored.service.champion
     kept = SessionRows(table_rows(scored.table, deployment.model), standing_of(deployment), seen)
     _make_room(served, len(kept.rows))
@@ -183,8 +183,11 @@ def _of_bars(project: Project, served: Served, bars: dict[str, list[Bar]]) -> An
         raise unprocessable_fields(late)
     try:
         service = without_looking_ahead(project, served.service, session)
-    except CountersignError as error:
+        quality = load_quality(project.home)
+    except LookAheadError as error:
         raise unprocessable("bars", str(error)) from error
+    except CountersignError as error:
+        raise _damaged(session, error) from error
     reply = pd.DataFrame(
         {
             "date": [bar.date for _, _, bar in each],
@@ -199,7 +202,7 @@ def _of_bars(project: Project, served: Served, bars: dict[str, list[Bar]]) -> An
     )
     ordered = in_order(reply)
     raw = conform(with_previous(ordered.drop(columns="place_in_request"), dates), PRICES_RAW)
-    cleaned = clean_bars(raw, dates, load_quality(project.home))
+    cleaned = clean_bars(raw, dates, quality)
     if len(cleaned.rejected):
         places = ordered["place_in_request"].to_numpy()[cleaned.rejected["row"].to_numpy()]
         raise unprocessable_fields(
@@ -233,7 +236,8 @@ def stored_scores(project: Project, session: str, symbol: str | None = None) -> 
         raise Problem(HTTPStatus.NOT_FOUND, f"expected a session that was scored, found no scores of {session}")
     try:
         scores = store.read_table("scores", session, SCORES)
-    except ArtifactError as error:
+        deployments = state_of(project.journal.read()).deployments
+    except CountersignError as error:
         raise _damaged(session, error) from error
     model, decision = (scores.stored.inputs[name] for name in ("model", "decision"))
     rows = table_rows(scores.frame, model)
@@ -241,11 +245,7 @@ def stored_scores(project: Project, session: str, symbol: str | None = None) -> 
         if symbol not in rows:
             raise Problem(HTTPStatus.NOT_FOUND, f"expected a symbol that was scored in {session}, found no such row")
         rows = {symbol: rows[symbol]}
-    by = [
-        standing_of(one)
-        for one in state_of(project.journal.read()).deployments
-        if (one.model, one.decision) == (model, decision)
-    ]
+    by = [standing_of(one) for one in deployments if (one.model, one.decision) == (model, decision)]
     head = b'{"session":"%s","scores":"%s",' % (session.encode(), scores.stored.sha256.encode())
     return Answer(head + predictions(by[-1:], list(rows.values()))[1:], len(rows), model)
 
@@ -257,17 +257,17 @@ def stored_page(project: Project, session: str) -> bytes:
         raise Problem(HTTPStatus.NOT_FOUND, f"expected a session that has a report, found none of {session}")
     try:
         return store.read_text("report", session, "html")[0].encode()
-    except ArtifactError as error:
+    except CountersignError as error:
         raise _damaged(session, error) from error
 
 
 class Damaged(Problem):
-    """Artifacts of a session cannot be used; ``cause`` has places on this machine, and goes to the server's log."""
+    """What a session is answered from cannot be used; ``cause`` has places on this machine, for the server's log."""
 
     def __init__(self, session: str, cause: str) -> None:
         super().__init__(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"the artifacts of {session} cannot be used at the moment; the server's log says why",
+            f"what {session} is answered from cannot be used at the moment; the server's log says why",
         )
         self.cause = cause
 

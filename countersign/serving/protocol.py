@@ -19,7 +19,9 @@ from countersign.serving.problems import MEDIA_TYPE, Problem
 MAX_BODY: Final = 5_000_000
 """Bytes of one body."""
 MAX_HEAD: Final = 32_768
-"""Bytes of a request before its body."""
+"""Bytes of a request before its body; of a chunked one, also those after it."""
+_CHUNK_BYTES: Final = 5
+"""That the smallest chunk, of one byte, takes beside it."""
 MAX_WAITING: Final = 64_000_000
 """Bytes of all bodies that have not been answered."""
 RETRY_SECONDS: Final = 1
@@ -66,7 +68,8 @@ class Protocol(HttpToolsProtocol):
         self._reads = "head"
         """What is being waited for: head, body, or nothing."""
         self._since = self.loop.time()
-        self._head_bytes = 0
+        self._other_bytes = 0
+        """Of a request, beside its body: the head until it is there, then what divides and follows chunks."""
         self._held_bytes = 0
         self._pending: tuple[RequestResponseCycle, Any] | None = None
         """A request whose body is not there as a whole."""
@@ -79,7 +82,10 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
+        if len(self.connections) > 2 * self._limits.connections:
+            # Those that are told so are held for a moment, too.
+            transport.abort()
+        elif len(self.connections) > self._limits.connections:
             self._refuse(busy_problem("connections are open"))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -93,15 +99,11 @@ class Protocol(HttpToolsProtocol):
             if self._thrown_away > _LINGER_BYTES:
                 self.flow.pause_reading()
             return
-        if self._reads != "body":
-            self._head_bytes += len(data)
+        self._other_bytes += len(data)
         super().data_received(data)
-        if self._reads == "head" and self._head_bytes > MAX_HEAD:
-            self._refuse(
-                Problem(
-                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"expected at most {MAX_HEAD:,} bytes before the body"
-                )
-            )
+        body = len(self.cycle.body) if self._reads == "body" else 0
+        if self._reads and self._other_bytes > MAX_HEAD + _CHUNK_BYTES * body:
+            self._refuse(_head_too_large())
 
     def expire(self, now: float) -> None:
         """End the connection where it has taken too long to send a head or a body, or takes nothing of an answer."""
@@ -126,19 +128,34 @@ class Protocol(HttpToolsProtocol):
         self._reads, self._since = "head", self.loop.time()
 
     def on_headers_complete(self) -> None:
-        self._reads, self._since, self._head_bytes = "body", self.loop.time(), 0
+        if self._is_refused:
+            return
+        if self._other_bytes > MAX_HEAD and sum(len(n) + len(v) for n, v in self.headers) + len(self.url) > MAX_HEAD:
+            self._refuse(_head_too_large())
+            return
+        self._reads, self._since, self._other_bytes = "body", self.loop.time(), 0
         for name, value in self.headers:
             if name == b"content-length" and value.isdigit() and int(value[:12]) > MAX_BODY:
                 # Before a client that asks is told to go on.
                 self._refuse(_too_large())
                 return
+        upgrades = self.parser.should_upgrade()
+        if upgrades and any(name in {b"content-length", b"transfer-encoding"} for name, _ in self.headers):
+            # httptools gives no body of such a request, and takes it for the next one.
+            self._refuse(Problem(HTTPStatus.BAD_REQUEST, "upgrade: expected none with a body: send HTTP/1.1 alone"))
+            return
         super().on_headers_complete()
+        if upgrades:
+            self.cycle.keep_alive = False
+        # What follows a body is no part of the head: it must not say who asks, or what the body is.
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         if self._is_refused or self.cycle.response_complete:
             return
         # Not uvicorn's, which stops reading until the application asks for more: nothing is handed on before the end.
         self.cycle.body += body
+        self._other_bytes -= len(body)
         self._held_bytes += len(body)
         self._limits.waiting_bytes += len(body)
         if len(self.cycle.body) > MAX_BODY:
@@ -150,7 +167,7 @@ class Protocol(HttpToolsProtocol):
         if self._is_refused:
             return
         super().on_message_complete()
-        self._reads = ""
+        self._reads, self._other_bytes = "", 0
         pending, self._pending = self._pending, None
         if pending:
             self._start_asgi_task(*pending)
@@ -179,11 +196,13 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer with ``problem`` and close, whatever is still being sent."""
+        if self._is_refused:
+            return
         self._is_refused, self._pending, self._reads = True, None, ""
         self._let_go()
         self._limits.refused(problem.status)
         answering = self.cycle is not None and (self.cycle.response_started or not self.cycle.more_body)
-        if answering and not self.cycle.response_complete:
+        if self.pipeline or (answering and not self.cycle.response_complete):
             # Another request of this connection is being answered: what is said now would be taken for its answer.
             self.transport.abort()
             return
@@ -217,6 +236,12 @@ def busy_problem(what: str) -> Problem:
         HTTPStatus.SERVICE_UNAVAILABLE,
         f"too many {what}: ask again in {RETRY_SECONDS} s",
         headers={"retry-after": str(RETRY_SECONDS)},
+    )
+
+
+def _head_too_large() -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"expected at most {MAX_HEAD:,} bytes before and after the body"
     )
 
 

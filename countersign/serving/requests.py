@@ -5,6 +5,7 @@ Belongs here: fields, types and bounds. Does not belong here: whether a symbol o
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
@@ -20,7 +21,7 @@ from pydantic import (
 
 from countersign.features import FEATURES, LOOKBACK
 from countersign.prices.rules import PRICE_LIMITS, SYMBOL_LENGTH
-from countersign.serving.problems import of_validation
+from countersign.serving.problems import of_validation, unprocessable
 
 MAX_ROWS: Final = 10_000
 """Most items, rows of features, or bars in one request."""
@@ -167,6 +168,29 @@ _PREDICT: Final = TypeAdapter(Predict)
 def parse(body: bytes) -> Predict:
     """The request in ``body``. Raises ``Problem`` that names each field that cannot be used."""
     try:
-        return _PREDICT.validate_json(body)
+        asked = _PREDICT.validate_json(body)
     except ValidationError as error:
         raise of_validation(error) from None
+    # A name that comes twice is not seen by pydantic, which takes the last one; it leaves a colon too many.
+    if body.count(b":") != _count_names(asked):
+        _require_names_once(body)
+    return asked
+
+
+def _count_names(asked: Predict) -> int:
+    rows = [*asked.items, *asked.features, *(bar for bars in asked.bars.values() for bar in bars)]
+    return 1 + len(asked.bars) + sum(len(row.model_fields_set) for row in rows)
+
+
+def _require_names_once(body: bytes) -> None:
+    """Raise ``Problem`` where an object has a name twice. A symbol may have a colon, too."""
+
+    def require_once(pairs: list[tuple[str, Any]]) -> None:
+        names = set[str]()
+        for name, _ in pairs:
+            if name in names:
+                raise unprocessable(name, "expected once, found twice in one object")
+            names.add(name)
+
+    # Numbers stay text: what is overwritten later was not looked at, and may be any.
+    json.loads(body, object_pairs_hook=require_once, parse_int=str, parse_float=str)

@@ -109,9 +109,14 @@ def serve(
 
 
 def _look(serving: Serving, stop: threading.Event) -> None:
+    said = ""
     while not stop.wait(LOOK_SECONDS):
         serving.watch.look()
         serving.access.refresh()
+        # Nobody who is not let in can ask why.
+        if (trouble := serving.access.trouble) != said:
+            serving.say(trouble or "tokens.json can be used again")
+            said = trouble
         serving.log.flush()
 
 

@@ -11,7 +11,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ SHORTEST: Final = 32
 """Characters of a token of the environment: fewer could be guessed."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_STORED: Final = re.compile(rf"[0-9a-f]{{8}} {_NAME.pattern} \d{{4}}-\d\d-\d\d [0-9a-f]{{32}} [0-9a-f]{{64}}")
 _FORM: Final = re.compile(rb"cs_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 
 
@@ -62,9 +63,16 @@ def load_tokens(path: Path) -> list[Token]:
     if mode & 0o077:
         raise ConfigError(f"{path}: expected a file for its owner alone (0600), found {mode:04o}: chmod 600 {path}")
     try:
-        return [Token(**entry) for entry in orjson.loads(data)["tokens"]]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        return [_token(entry) for entry in orjson.loads(data)["tokens"]]
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: expected tokens as countersign token add writes them. {remedy}") from error
+
+
+def _token(entry: Any) -> Token:
+    token = Token(**entry)
+    if not _STORED.fullmatch(" ".join(astuple(token))):
+        raise ValueError("a field has another form")
+    return token
 
 
 def add_token(path: Path, name: str, today: date) -> str:
@@ -106,7 +114,7 @@ class Access:
     """Says of a request's ``Authorization`` header whether it may be answered.
 
     ``required`` is false only where there has never been a token: one that is revoked, or a file that is taken away,
-    opens nothing.
+    opens nothing. A file without one is what revoking the last one leaves.
     """
 
     def __init__(self, path: Path, variable: str | None) -> None:
@@ -134,7 +142,7 @@ class Access:
             found, self.trouble = load_tokens(self._path), ""
         except ConfigError as error:
             found, self.trouble = [], str(error)
-        self.required = self.required or bool(found) or bool(self.trouble)
+        self.required = self.required or seen is not None or bool(self.trouble)
         self._kept = {token.id.encode(): token for token in found}
         self._seen = seen
 

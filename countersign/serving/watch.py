@@ -46,6 +46,7 @@ class Watch:
         self._seen: Any = None
         self._measured: Any = None
         self._looks = 0
+        self._unready = ""
 
     def look(self) -> None:
         """Look whether anything has changed, and serve what may be served now. Raises nothing."""
@@ -123,9 +124,13 @@ class Watch:
     def _keep(self, served: Served, session: str) -> None:
         try:
             keep(self._project, served, session, "session")
+            unready = ""
         except Problem as error:
             # A session that cannot be scored takes no model out of service: who asks for it is told.
-            self._say(f"{session} is not ready: {getattr(error, 'cause', error.detail)}")
+            unready = f"{session} is not ready: {getattr(error, 'cause', error.detail)}"
+        if unready and unready != self._unready:
+            self._say(unready)
+        self._unready = unready
 
     def _newest(self) -> str:
         store = self._project.store

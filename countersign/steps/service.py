@@ -6,7 +6,7 @@ Belongs here: which of the deployed models a session is for. Does not belong her
 
 from __future__ import annotations
 
-from countersign.errors import ModelError
+from countersign.errors import LookAheadError
 from countersign.gate.state import state_of
 from countersign.model.registry import InService, load_champion, load_deployed
 from countersign.project import Project
@@ -21,7 +21,7 @@ def in_service(project: Project) -> InService:
 def without_looking_ahead(project: Project, service: InService, session: str) -> InService:
     """``service``; of a session that it was trained on, the newest model that was in service before and was not.
 
-    So a session that arrives late, or is run again after a restatement, can be scored. Raises ``ModelError`` where
+    So a session that arrives late, or is run again after a restatement, can be scored. Raises ``LookAheadError`` where
     every one of them learned from it.
     """
     learned_to = service.document["training"]["last_session"]
@@ -32,7 +32,7 @@ def without_looking_ahead(project: Project, service: InService, session: str) ->
         other = load_deployed(project.store, lines, earlier, project.signers)
         if session > other.document["training"]["last_session"]:
             return other
-    raise ModelError(
+    raise LookAheadError(
         f"expected a session after {learned_to}, to which the model in service was trained, found {session}, which no "
         "earlier model in service could score either: it would look ahead. Set first_session to a later one in "
         "config/pipeline.yaml"
