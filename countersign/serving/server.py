@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
+import resource
 import signal
 import socket
 import threading
@@ -33,6 +34,8 @@ from countersign.serving.watch import LOOK_SECONDS, Watch
 
 _SWEEP_SECONDS: Final = 0.25
 _KEEP_ALIVE_SECONDS: Final = 75
+_OTHER_FILES: Final = 100
+"""That are open at once beside connections."""
 _WORKERS: Final = 2
 """Threads for what takes longer than a moment."""
 
@@ -71,6 +74,7 @@ def serve(
             f"expected a token before others than this machine are served, found none, and --host {settings.host}. "
             "Make one with: countersign token add NAME; or leave --host out"
         )
+    _allow_files(settings.connections)
     listener = _listen(settings)
     watch = Watch(project, clock, say)
     log = RequestLog(project.journal.path.parent, clock)
@@ -127,6 +131,22 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _allow_files(connections: int) -> None:
+    """Raise the limit of open files where it is lower than connections need: without a file left, no journal is read,
+    and a model that is revoked is served on.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # As many again may be told to come again.
+    wanted = 2 * connections + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise ConfigError(
+            f"expected to have {wanted} files open at once, found a limit of {hard}: raise it (ulimit -Hn), or set "
+            f"--connections to {(hard - _OTHER_FILES) // 2} or less"
+        )
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(settings: Settings) -> socket.socket:

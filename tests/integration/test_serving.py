@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,9 @@ def _raw(number: str) -> bytes:
         ({"bars": {"AAPL": [_BAR], "IBM": [_BAR | {"date": "2008-09-02"}]}}, "bars.IBM"),
         ({"bars": {"AAPL": [_BAR] * 5001, "IBM": [_BAR] * 5001}}, "body"),
         ({"bars": {"AAPL": [_BAR]}}, "bars"),
+        (b'{"items": [{"symbol": "AAPL", "symbol": "IBM"}]}', "symbol"),
+        (b'{"items": [1e999], "items": [{"symbol": "AAPL"}]}', "items"),
+        (b'{"bars": {"IBM": [%b], "IBM": [%b]}}' % ((json.dumps(_BAR).encode(),) * 2), "IBM"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_the_name_of_its_field(body: Any, field: str, server: Server) -> None:
@@ -298,6 +302,11 @@ def test_what_is_no_request_for_predictions_is_a_problem_too(sent: dict[str, Any
     answer = server.ask("/predict", **sent)
     assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
     assert answer.json["status"] == status
+
+
+def test_a_symbol_may_have_what_divides_a_name_from_its_value(server: Server) -> None:
+    answer = server.ask("/predict", {"features": [_FEATURES | {"symbol": '"F":X'}]})
+    assert (answer.status, answer.json["predictions"][0]["symbol"]) == (200, '"F":X')
 
 
 def test_ten_thousand_rows_are_answered_in_order(server: Server) -> None:
@@ -364,6 +373,8 @@ def test_tokens_are_added_and_revoked_while_the_server_runs(own: Desk) -> None:
         tokens_file(own.home).unlink()
         time.sleep(1.5)
         assert server.ask("/model").status == 401
+        tokens_file(own.home).write_text('{"tokens": [{"id": 7}]}', encoding="utf-8")
+        server.until(lambda: "expected a file for its owner alone" in server.said[-1])
     assert second not in "".join(server.said)
 
 
@@ -506,7 +517,23 @@ def test_a_session_that_is_run_or_run_again_is_served_as_it_is_now(own: Desk) ->
         detail = server.ask("/predict", {"items": [{"symbol": "GOOG"}]}).json["detail"]
         assert str(own.home) not in detail
         assert server.ask("/predict", ITEM).status == 200
-    assert "truncated or altered" in "".join(server.said)
+        # Three looks later it has still been said once.
+        time.sleep(3)
+    (line,) = (line for line in server.said if "is not ready" in line)
+    assert "truncated or altered" in line
+
+
+def test_what_is_damaged_in_the_project_is_no_fault_of_who_asks_and_names_no_place_in_it(own: Desk) -> None:
+    learned, late = {"bars": bars_of(own, "2008-08-15")}, {"bars": bars_of(own, LAST)}
+    journal, quality = own.project.journal.path, own.home / "config" / "quality.yaml"
+    with Server(own.home) as server:
+        quality.write_text("rules: [", encoding="utf-8")
+        journal.write_bytes(journal.read_bytes().replace(b'"bootstrap"', b'"bootstrop"'))
+        for path, body in ((f"/scores/{LAST}", None), ("/predict", learned), ("/predict", late)):
+            answer = server.ask(path, body)
+            assert (answer.status, str(own.home) in answer.body.decode()) == (503, False), answer.body
+    for damaged in (journal, quality):
+        assert str(damaged) in "".join(server.said)
 
 
 # --- the page on it
@@ -608,11 +635,87 @@ def test_a_body_of_200_megabytes_is_refused_without_being_read_whole(kind: str, 
     assert server.ask("/predict", ITEM).status == 200
 
 
-def test_a_head_without_end_is_refused(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        with suppress(ConnectionError):
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 200_000)
-        assert connection.recv(4096).startswith(b"HTTP/1.1 431 ")
+def answers(server: Server, *parts: bytes) -> bytes:
+    """All that is answered to ``parts``, sent one after the other on one connection, until the server closes it."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection, suppress(ConnectionError):
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(0.2)
+        while got := connection.recv(65_536):
+            answer += got
+    return answer
+
+
+_GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+_POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+_CHUNKED = _POST + b"Transfer-Encoding: chunked\r\n\r\n"
+_BODY = json.dumps(ITEM).encode()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        _GET + b"X: ",
+        _GET + b"X: " + b"a" * 50_000 + b"\r\n\r\n",
+        _CHUNKED + b"1\r\n{\r\n0\r\nX: ",
+        _CHUNKED + b"1;",
+    ],
+    ids=["head", "whole head", "trailer", "extension of a chunk"],
+)
+def test_what_surrounds_a_body_is_bounded(begun: bytes, server: Server) -> None:
+    assert answers(server, begun, b"a" * 100_000).startswith(b"HTTP/1.1 431 ")
+
+
+def test_many_small_chunks_are_a_body_as_any_other(server: Server) -> None:
+    body = json.dumps({"items": [{"symbol": "AAPL"}] * 2000}).encode()
+    sent = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    answer = answers(server, _CHUNKED.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + sent + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_follows_a_body_does_not_say_who_asks_or_what_the_body_is(own: Desk) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+    body = b"%x\r\n%b\r\n0\r\n" % (len(_BODY), _BODY)
+    token, kind = f"Authorization: Bearer {SECRET}\r\n".encode(), b"Content-Type: application/json\r\n"
+    with Server(own.home, environment={"COUNTERSIGN_TOKENS": SECRET}) as server:
+        for before, after, status in ((token + kind, b"", 200), (kind, token, 401), (token, kind, 415)):
+            assert answers(server, head + before + b"\r\n" + body + after + b"\r\n").startswith(
+                b"HTTP/1.1 %d " % status
+            )
+
+
+def test_a_request_that_is_none_is_not_answered_in_the_place_of_the_one_before_it(server: Server) -> None:
+    good = _POST + b"Content-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+    answer = answers(server, good + _CHUNKED + b"no length\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ") or not answer
+    # Nor is it a fault of the server.
+    assert 'status="500"' not in server.ask("/metrics").body.decode()
+
+
+def test_the_body_of_a_request_that_wants_another_protocol_is_not_taken_for_a_request(server: Server) -> None:
+    wants = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    inside = _GET + b"\r\n"
+    answer = answers(server, _POST + wants + b"Content-Length: %d\r\n\r\n" % len(inside), inside)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"upgrade: expected none with a body" in answer
+    assert answer.count(b"content-length") == 1
+    # Without a body the wish is left out of account.
+    assert answers(server, _GET + wants + b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_more_connections_than_the_usual_limit_of_files_leave_enough_of_them(own: Desk) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limit[1]))
+    try:
+        running = Server(own.home, ("--connections", "100")).__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    with ExitStack() as held:
+        held.callback(running.stop)
+        for _ in range(90):
+            held.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=10))
+        assert running.ask(f"/scores/{LAST}").status == 200
 
 
 def test_connections_over_the_limit_are_told_to_come_again(own: Desk) -> None:

@@ -24,6 +24,21 @@ def test_the_log_is_rotated_and_never_takes_more_room_than_its_files(tmp_path: P
     assert not any(b'"ms":0.000' in line for line in newest)
 
 
+def test_a_request_that_is_noted_while_the_log_is_written_is_in_it(tmp_path: Path) -> None:
+    class Meanwhile(str):
+        """A route that is written down at the moment at which another thread writes the log."""
+
+        def encode(self, *_: object, **__: object) -> bytes:
+            log.flush()
+            return super().encode()
+
+    log = RequestLog(tmp_path, lambda: NOW)
+    log.add("/model", 200, 0.001, 0, "")
+    log.add(Meanwhile("/predict"), 200, 0.001, 1, "")
+    log.flush()
+    assert [line.split(b'"')[7] for line in log.path.read_bytes().splitlines()] == [b"/model", b"/predict"]
+
+
 def test_a_disk_that_takes_nothing_stops_no_answer_and_is_counted(tmp_path: Path) -> None:
     (tmp_path / "requests.jsonl").mkdir()
     log = RequestLog(tmp_path, lambda: NOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+import orjson
 import pytest
 
 from countersign.errors import ConfigError
@@ -43,6 +44,8 @@ def test_only_a_whole_token_of_the_file_is_let_in_until_it_is_revoked(tmp_path: 
     assert lets_in(path, other)
     with pytest.raises(ConfigError, match="expected the name of a token \\(risk\\), found desk"):
         revoke_token(path, "desk")
+    revoke_token(path, "risk")
+    assert Access(path, None).required, "a server that is started again is not open to all"
 
 
 def test_a_file_that_others_can_read_or_that_is_damaged_lets_nobody_in(tmp_path: Path) -> None:
@@ -56,10 +59,14 @@ def test_a_file_that_others_can_read_or_that_is_damaged_lets_nobody_in(tmp_path:
     path.chmod(0o600)
     access.refresh()
     assert access.allows(f"Bearer {token}".encode())
-    path.write_text("{}")
-    access.refresh()
-    assert access.required
-    assert not access.allows(f"Bearer {token}".encode())
+    (entry,) = orjson.loads(path.read_bytes())["tokens"]
+    damages = [{"id": 7}, {"name": None}, {"created": "never"}, {"salt": "no hex"}, {"sha256": "é" * 64}]
+    for damaged in (b"{}", b'{"tokens": [', *(orjson.dumps({"tokens": [entry | one]}) for one in damages)):
+        path.write_bytes(damaged)
+        access.refresh()
+        assert access.required
+        assert not access.allows(f"Bearer {token}".encode())
+        assert "as countersign token add writes them" in access.trouble
 
 
 def test_tokens_of_the_environment_are_let_in_beside_those_of_the_file(tmp_path: Path) -> None:
