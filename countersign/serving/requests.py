@@ -178,8 +178,8 @@ def parse(body: bytes) -> Predict:
 
 
 def _count_names(asked: Predict) -> int:
-    rows = [*asked.items, *asked.features, *(bar for bars in asked.bars.values() for bar in bars)]
-    return 1 + len(asked.bars) + sum(len(row.model_fields_set) for row in rows)
+    rows = asked.items or asked.features or [bar for bars in asked.bars.values() for bar in bars]
+    return 1 + len(asked.bars) + sum([len(row.model_fields_set) for row in rows])
 
 
 def _require_names_once(body: bytes) -> None:
