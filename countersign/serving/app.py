@@ -251,10 +251,13 @@ def _describe(app: FastAPI) -> None:
             )
             parts = found.setdefault("components", {})
             parts["schemas"] = schemas["$defs"] | {"Problem": _PROBLEM}
-            parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            parts["securitySchemes"] = {
+                "token": {"type": "http", "scheme": "bearer"},
+                "password": {"type": "http", "scheme": "basic", "description": "The token; the user's name may be any"},
+            }
             for path, methods in found["paths"].items():
                 for operation in methods.values():
-                    operation["security"] = [{}] if path == "/healthz" else [{"token": []}, {}]
+                    operation["security"] = [{}] if path == "/healthz" else [{"token": []}, {"password": []}, {}]
                     # FastAPI describes its own form of this answer wherever a path has parameters.
                     if "422" in operation["responses"]:
                         operation["responses"]["422"] = _problems(422)[422]

@@ -135,8 +135,12 @@ class Front:
             if path != OPEN and not access.allows(headers.get(b"authorization", b"")):
                 raise Problem(
                     HTTPStatus.UNAUTHORIZED,
-                    "authorization: expected Bearer and a token (countersign token add)",
-                    headers={"www-authenticate": 'Bearer realm="countersign"'},
+                    "authorization: expected Bearer and a token, or Basic with one as password (countersign token add)",
+                    # A line for each, in two spellings of its name: of one line browsers read the first alone.
+                    headers={
+                        "www-authenticate": 'Bearer realm="countersign"',
+                        "WWW-Authenticate": 'Basic realm="countersign"',
+                    },
                 )
         elif self._local and headers.get(b"host", b"").rpartition(b":")[0].lower() not in _NAMES:
             host = headers.get(b"host", b"").lower()

@@ -1,4 +1,4 @@
-"""Tokens: who may ask. Bearer tokens, of which a file keeps salted hashes alone.
+"""Tokens: who may ask. A file keeps salted hashes of them alone.
 
 Belongs here: making, listing, revoking and checking tokens. Does not belong here: which routes take one (``front``).
 A token is ``cs_<id>_<secret>`` with 256 random bits; by its id one hash is enough to check it, however many there are.
@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import date
@@ -110,6 +111,14 @@ def _hash(salt: str, token: bytes) -> str:
     return hashlib.sha256(bytes.fromhex(salt) + token).hexdigest()
 
 
+def _password(credentials: bytes) -> bytes:
+    """What HTTP Basic has after the user's name, which may be any; empty where it is not that."""
+    try:
+        return b64decode(credentials, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
+
+
 class Access:
     """Says of a request's ``Authorization`` header whether it may be answered.
 
@@ -147,10 +156,17 @@ class Access:
         self._seen = seen
 
     def allows(self, header: bytes) -> bool:
-        """Whether ``header`` carries a token that is known. Compared in constant time."""
-        scheme, _, token = header.partition(b" ")
-        token = token.strip()
-        if scheme.lower() != b"bearer" or not token:
+        """Whether ``header`` carries a token that is known: as Bearer, or, as a browser can, as the password of Basic.
+
+        Compared in constant time.
+        """
+        scheme, _, rest = header.partition(b" ")
+        token = rest.strip()
+        if scheme.lower() == b"basic":
+            token = _password(token)
+        elif scheme.lower() != b"bearer":
+            return False
+        if not token:
             return False
         form = _FORM.fullmatch(token)
         kept = self._kept.get(form[1]) if form else None

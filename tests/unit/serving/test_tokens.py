@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import date
 from pathlib import Path
 
@@ -46,6 +47,23 @@ def test_only_a_whole_token_of_the_file_is_let_in_until_it_is_revoked(tmp_path: 
         revoke_token(path, "desk")
     revoke_token(path, "risk")
     assert Access(path, None).required, "a server that is started again is not open to all"
+
+
+def test_a_browser_may_send_the_token_as_its_password(tmp_path: Path) -> None:
+    path = tokens_file(tmp_path)
+    token = add_token(path, "desk", DAY)
+    access = Access(path, f"with:a:colon:{'a' * 32}")
+
+    def basic(text: str) -> bytes:
+        return b"Basic " + b64encode(text.encode())
+
+    for user in ("", "anybody"):
+        assert access.allows(basic(f"{user}:{token}"))
+        assert access.allows(basic(f"{user}:with:a:colon:{'a' * 32}"))
+    for wrong in (token, f"{token}:", f"desk:{token}x", ":", ""):
+        assert not access.allows(basic(wrong))
+    for header in (b"Basic", b"Basic \xff", b"Basic " + token.encode(), b"Bearer " + b64encode(f":{token}".encode())):
+        assert not access.allows(header)
 
 
 def test_a_file_that_others_can_read_or_that_is_damaged_lets_nobody_in(tmp_path: Path) -> None:
