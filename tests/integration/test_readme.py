@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -152,6 +153,16 @@ def test_every_command_that_prose_names_exists_with_its_options(page: str, root:
                 command = command.commands[word]
             elif word.strip("[]").startswith("--"):
                 assert word.strip("[]") in known | {o for p in command.params for o in p.opts}, shown
+
+
+def test_the_container_file_copies_what_the_package_is_made_of_and_nothing_that_runs_made(root: Path) -> None:
+    text = (root / "docs/serving.md").read_text(encoding="utf-8")
+    (container,) = re.findall(r"```dockerfile\n(.*?)```", text, flags=re.S)
+    copied = {name for line in re.findall(r"^COPY (.*)$", container, flags=re.M) for name in line.split()[:-1]}
+    setup = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    modules = {f"{name}.py" for name in setup["py-modules"]}
+    packages = {name.split(".")[0] for name in setup["packages"]}
+    assert copied == {"pyproject.toml", "README.md", "constraints.txt"} | modules | packages
 
 
 @pytest.mark.parametrize("page", PAGES)
