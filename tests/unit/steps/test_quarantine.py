@@ -385,6 +385,20 @@ def test_a_damaged_history_is_loaded_again_and_nothing_is_said_of_what_it_was(pr
     assert bars.read_bytes() == said
 
 
+def test_what_a_source_restates_needs_a_person_by_what_is_left_of_it(project: Project, now: datetime) -> None:
+    """Twice by 0.3 % comes to more than the half percent of the limit; what was taken back comes to nothing."""
+    shipped = source_rows(project.home)
+    whole(project, [FIRST], now)
+    for factor, left in ((1.003, None), (1.003**2, "1 value of IBM, closes by up to 0.6%"), (1.0, None)):
+        deliver(project.home, shipped)
+        say(project.home, FIRST, "IBM", times(CLOSE, factor))
+        whole(project, [FIRST], now)
+        needs, _, data = report(project, FIRST).partition(" DATA ")
+        assert (f"Restated by the source: {left}." in needs) if left else ("Restated" not in needs)
+        assert "Restated by the source:" in data
+    assert "3 values of IBM, closes by up to 0.6%. The old versions are kept." in data
+
+
 def test_each_restatement_is_logged_behind_the_ones_before_it(project: Project, now: datetime) -> None:
     shipped = source_rows(project.home)
     factors = [1.0, 1.001, 1.0, 1.002]
