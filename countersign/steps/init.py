@@ -29,7 +29,7 @@ from countersign.guesses import (
     span_guesses,
     symbols_guess,
 )
-from countersign.prices.schema import arrived_in
+from countersign.prices.schema import TEXT, arrived_in, differences
 from countersign.prices.sources.cells import MAX_UNREADABLE, DateOrder, Decimal
 from countersign.prices.sources.files import FileSource
 from countersign.prices.sources.shapes import PROFILE_NAMES
@@ -138,6 +138,11 @@ def init_project(
         *span_guesses(exchange.dates, days, bars["symbol"].nunique()),
     )
     contract = _contract(arrived.columns, arrived.further)
+    if texts := [one.column for one in differences(contract, arrived, bars) if one.arrived == TEXT]:
+        raise SourceError(
+            f"{path}: expected numbers in {', '.join(texts)}, found text alone, such as "
+            f"{bars['unreadable'].dropna().iloc[0]}. Correct the file, or say what begins the decimals: --decimal"
+        )
     _write(home, guesses, contract, now.date())
     return Started(
         len(bars),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DateOrder = Literal["auto", "day_first", "month_first"]
 """What comes first in 01/02/2019, and in that with points or dashes. ``auto``: dates with points are read day first,
-as nobody writes them otherwise; the others are refused.
+as nearly everybody writes them; the others are refused.
 """
 Decimal = Literal["", ".", ","]
 """What begins the decimals of a number whose thousands may be set apart. Empty: a point, and nothing is set apart, so

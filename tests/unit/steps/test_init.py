@@ -248,6 +248,12 @@ def test_a_folder_that_has_settings_is_left_as_it_is(tmp_path: Path) -> None:
         pytest.param(lambda b: b.iloc[::9], ConfigError, "none that fits", id="every ninth day"),
         pytest.param(lambda b: b.drop(columns="close"), SourceError, "close", id="no close"),
         pytest.param(lambda b: b.head(0), SourceError, "no rows", id="no rows"),
+        pytest.param(
+            lambda b: b.assign(close="$" + b["close"].astype(str)),
+            SourceError,
+            r"expected numbers in close, found text alone, such as close='\$.*Correct the file",
+            id="prices with their currency",
+        ),
     ],
 )
 def test_prices_that_no_project_can_be_made_of_leave_no_settings(
