@@ -117,8 +117,8 @@ def test_dates_that_fit_both_orders_are_asked_for(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"found '01/02/2012'.*countersign init … --dates day_first, or month_first"):
         begun(tmp_path, prices)
     # Two bars make no project, but they are read.
-    with pytest.raises(ConfigError, match=r"expected .*(days of bars|sessions with bars)"):
-        begun(tmp_path, prices, layout=Layout(dates="day_first"))
+    with pytest.raises(ConfigError, match=r"sessions with bars.* found 2 \(2012-02-01 … 2012-03-02\)"):
+        begun(tmp_path, prices, calendar="XNYS", layout=Layout(dates="day_first"))
 
 
 def with_commas(bars: pd.DataFrame) -> pd.DataFrame:
