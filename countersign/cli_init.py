@@ -15,6 +15,7 @@ from countersign.cli_run import launch
 from countersign.cli_terminal import Pair, Terminal, as_text, once
 
 if TYPE_CHECKING:
+    from countersign.prices.sources.cells import DateOrder, Decimal
     from countersign.steps.init import Started
 
 
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
 )
 @click.option("--rename", multiple=True, type=Pair(), metavar="THEIRS=OURS", help="A column whose name is not known.")
 @click.option("--profile", default="auto", help="The supplier's layout (docs/sources.md). Default: the one it has.")
+@click.option(
+    "--dates",
+    default="auto",
+    type=click.Choice(["auto", "day_first", "month_first"]),
+    help="What comes first in 01/02/2019. Default: what every date fits.",
+)
+@click.option(
+    "--decimal", type=click.Choice([",", "."]), help="What begins decimals in 1.234,5 or 1,234.5. Default: what fits."
+)
 @click.option("--run/--no-run", default=True, help="Load the history, train, run the first session. Default: run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the guesses as JSON, and run nothing.")
 @click.pass_obj
@@ -44,6 +54,8 @@ def init(
     adjustment: str | None,
     rename: tuple[tuple[str, str], ...],
     profile: str,
+    dates: DateOrder,
+    decimal: Decimal | None,
     run: bool,
     as_json: bool,
 ) -> None:
@@ -58,7 +70,7 @@ def init(
     from countersign.prices.sources.secrets import shown
     from countersign.steps.init import Layout, init_project
 
-    layout = Layout(profile, once(rename, "--rename"))
+    layout = Layout(profile, once(rename, "--rename"), dates, decimal or "")
     found = init_project(folder, prices, terminal.clock(), calendar, adjustment, layout)
     if as_json:
         told = [asdict(guess) | {"value": shown(guess.value)} for guess in found.guesses]

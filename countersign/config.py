@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from countersign.features import FEATURES
 from countersign.gate.state import LONGEST_OPEN
-from countersign.prices.sources.cells import MAX_BARS
+from countersign.prices.sources.cells import MAX_BARS, DateOrder, Decimal
 from countersign.prices.sources.shapes import PROFILE_NAMES
 from countersign.settings import Section, read_settings
 
@@ -63,6 +63,10 @@ class FileSourceConfig(SourceSection):
     """Of all rows, where no column names it; the file's name where this is empty."""
     rename: dict[str, ColumnName] = Field(default_factory=dict)
     """Names of columns, and what they are here."""
+    dates: DateOrder = "auto"
+    """Whether the day or the month comes first in dates such as 01/02/2019."""
+    decimal: Decimal = ""
+    """A comma or a point, where numbers have decimal commas or thousands that are set apart."""
     max_bars: MaxBars = MAX_BARS
     """In one reply, of the history in particular; a million more take about 250 MB while they are read."""
 
@@ -117,6 +121,10 @@ class HttpSourceConfig(SourceSection):
     """How the supplier lays out bars; recognised where it is ``auto``."""
     rename: dict[str, ColumnName] = Field(default_factory=dict)
     """Names of columns, and what they are here."""
+    dates: DateOrder = "auto"
+    """Whether the day or the month comes first in dates such as 01/02/2019."""
+    decimal: Decimal = ""
+    """A comma or a point, where numbers have decimal commas or thousands that are set apart."""
     max_bars: MaxBars = MAX_BARS
     """In all replies of one read, of the history in particular."""
 

@@ -34,6 +34,14 @@ class SchemaError(SourceError):
         self.header = header
 
 
+class DateOrderError(SourceError):
+    """Dates of which nobody has said whether the day or the month comes first."""
+
+
+class NumbersError(SourceError):
+    """So many cells that are no numbers that the reply is read in a wrong way, or is no table of bars."""
+
+
 class TransportError(CountersignError):
     """The source could not be reached. The only error that is worth another attempt."""
 

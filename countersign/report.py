@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from countersign.model.targets import BAD_SESSION, HORIZON
-from countersign.prices.restatements import change_in_words, close_changes
+from countersign.prices.restatements import change_in_words, close_changes, since_first
 from countersign.words import as_sentence, counted, listed
 
 if TYPE_CHECKING:
@@ -186,10 +186,12 @@ def person_needs(facts: ReportFacts) -> list[str]:
             f"{counted(len(doubtful), 'row')} in quarantine, of {listed(sorted(set(doubtful['symbol'])))}: "
             f"countersign quarantine list {facts.session}."
         )
-    if facts.restated and (close_changes(facts.restated.table) > facts.restated.limit).any():
+    # What the source has taken back needs nobody: it stays on record, under DATA.
+    left = since_first(facts.restated.table) if facts.restated else None
+    if facts.restated and left is not None and (close_changes(left) > facts.restated.limit).any():
         until = f" to {facts.restated.until}" if facts.restated.until else " on"
         found.append(
-            f"{_restated_words(facts.restated)} Sessions from {facts.session}{until} read it: countersign status names "
+            f"{_restated_words(left)} Sessions from {facts.session}{until} read it: countersign status names "
             "those that are to be run again."
         )
     if facts.stale:
@@ -238,12 +240,11 @@ def _people_and_source(facts: ReportFacts) -> list[str]:
     if facts.restated:
         until = facts.restated.until
         read = f"Features up to {until} read this session." if until else "Later features read this session."
-        found.append(f"{_restated_words(facts.restated)} The old versions are kept. {read}")
+        found.append(f"{_restated_words(facts.restated.table)} The old versions are kept. {read}")
     return found
 
 
-def _restated_words(restated: Restated) -> str:
-    table = restated.table
+def _restated_words(table: pd.DataFrame) -> str:
     return (
         f"Restated by the source: {counted(len(table), 'value')} of {listed(sorted(set(table['symbol'])))}, "
         f"{change_in_words(close_changes(table))}."

@@ -14,15 +14,17 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
 
-from countersign.errors import CountersignError, SessionError
+from countersign.errors import CountersignError, JournalError, SessionError
 from countersign.gate.state import state_of
 from countersign.project import Project, open_project
+from countersign.steps.alerts import note, restatements_over
 from countersign.steps.complete import session_is_done
 from countersign.words import counted
 from sensors.jobs import bootstrap_job, daily_job
@@ -79,6 +81,9 @@ def launch(
             f"{done} of {counted(len(sessions), 'session')} ({span}) complete already: not run again. To ask the "
             f"source anew: countersign run --again --from {sessions[0]} --to {sessions[-1]}"
         )
+    # Where no daemon runs, no sensor ends these. A broken log of alerts fails no session.
+    with suppress(JournalError):
+        note(project, restatements_over(project, now), now)
     return True
 
 

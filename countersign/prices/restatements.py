@@ -90,6 +90,16 @@ def logged(log: pd.DataFrame, found: pd.DataFrame, version: str) -> pd.DataFrame
     return conform(pd.concat([log.iloc[: ends[-1] + 1 if len(ends) else 0], found]), RESTATEMENTS)
 
 
+def since_first(log: pd.DataFrame) -> pd.DataFrame:
+    """One line for each cell of ``log``: what was said of it first, and last; none where these are the same."""
+    cell = ["date", "symbol", "field"]
+    last = log.drop_duplicates(cell, keep="last").set_index(cell)["new"]
+    first = log.drop_duplicates(cell).set_index(cell)
+    now = last.reindex(first.index)
+    is_back = (first["old"] == now) | (first["old"].isna() & now.isna())
+    return first.assign(new=now)[~is_back].reset_index()
+
+
 def close_changes(found: pd.DataFrame) -> np.ndarray:
     """Relative change of each restated close, by row; infinite where it came or went, 0 for other columns."""
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -26,6 +26,7 @@ NEEDED: Final = frozenset({"date", "symbol", "close"})
 MISSING: Final = "missing"
 NEW: Final = "new"
 TWICE: Final = "twice"
+TEXT: Final = "text"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def differences(contract: Contract, arrived: Arrived, frame: pd.DataFrame | None
             if name not in mapping.default:
                 found.append(Difference(name, terms.type, MISSING))
         elif frame is not None and terms.type == "number" and _is_text(frame, name):
-            found.append(Difference(name, terms.type, "text"))
+            found.append(Difference(name, terms.type, TEXT))
     unasked = sorted(arrived.columns - set(contract.columns))
     found += [Difference(name, "not in it", "number") for name in unasked if name not in mapping.drop]
     found += [Difference(name, "not in it", NEW) for name in sorted(arrived.further - twice - set(mapping.drop))]

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from glob import glob
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from countersign.contract import Contract, SchemaMapping, contract_text, load_contract, schema_hash
-from countersign.errors import ConfigError, SchemaError, SourceError
+from countersign.errors import ConfigError, DateOrderError, NumbersError, SchemaError, SourceError
 from countersign.guesses import (
     Guess,
     adjustment_guess,
@@ -29,7 +29,8 @@ from countersign.guesses import (
     span_guesses,
     symbols_guess,
 )
-from countersign.prices.schema import arrived_in
+from countersign.prices.schema import TEXT, arrived_in, differences
+from countersign.prices.sources.cells import MAX_UNREADABLE, DateOrder, Decimal
 from countersign.prices.sources.files import FileSource
 from countersign.prices.sources.shapes import PROFILE_NAMES
 from countersign.project import open_project
@@ -61,10 +62,16 @@ class Started:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the files are read, where a person says: the supplier's ``profile``, and columns of other names → ours."""
+    """How the files are read: the supplier's ``profile``, columns of other names → ours, what comes first in dates and
+    what begins decimals. These two are found out where nobody says them.
+    """
 
     profile: str = "auto"
     rename: Mapping[str, str] = field(default_factory=dict)
+    dates: DateOrder = "auto"
+    decimal: Decimal = ""
+    found: Mapping[str, str] = field(default_factory=dict)
+    """Why, of what was found out."""
 
     def guesses(self) -> Iterator[Guess]:
         """The settings that it comes to."""
@@ -72,9 +79,14 @@ class Layout:
             yield Guess("source.profile", self.profile, "as you said")
         if self.rename:
             yield Guess("source.rename", json_bytes(dict(self.rename)).decode(), "as you said")
+        if self.dates != "auto":
+            yield Guess("source.dates", self.dates, self.found.get("dates", "as you said"))
+        if self.decimal:
+            yield Guess("source.decimal", in_yaml(self.decimal), self.found.get("decimal", "as you said"))
 
 
 AS_FOUND: Final = Layout()
+_SIGNS: Final[tuple[Decimal, ...]] = (",", ".")
 
 
 def init_project(
@@ -97,6 +109,7 @@ def init_project(
     _require_columns(layout)
     if "://" not in prices and not glob(path):  # noqa: PTH207  # the pattern may be absolute
         raise ConfigError(f"--prices: expected a file, folder or glob of bars, found nothing at {path}. Name another")
+    layout = _written(path, home, layout)
     bars = _bars(path, home, "UTC", layout)
     if calendar:
         on_calendar = Guess("calendar", calendar, "as you said")
@@ -125,6 +138,11 @@ def init_project(
         *span_guesses(exchange.dates, days, bars["symbol"].nunique()),
     )
     contract = _contract(arrived.columns, arrived.further)
+    if texts := [one.column for one in differences(contract, arrived, bars) if one.arrived == TEXT]:
+        raise SourceError(
+            f"{path}: expected numbers in {', '.join(texts)}, found text alone, such as "
+            f"{bars['unreadable'].dropna().iloc[0]}. Correct the file, or say what begins the decimals: --decimal"
+        )
     _write(home, guesses, contract, now.date())
     return Started(
         len(bars),
@@ -149,8 +167,57 @@ def _require_columns(layout: Layout) -> None:
         raise ConfigError(f"--profile: expected auto or one of {', '.join(PROFILE_NAMES)}, found {layout.profile}")
 
 
+def _written(path: str, home: Path, layout: Layout) -> Layout:
+    """``layout`` with what the files themselves show of how dates and numbers are written in them.
+
+    Raises ``ConfigError`` where they can be read in two ways.
+    """
+    try:
+        wrong = _unreadable(path, home, layout)
+    except DateOrderError as error:
+        orders: list[DateOrder] = ["day_first", "month_first"]
+        fits = [one for one in (replace(layout, dates=order) for order in orders) if _is_read(path, home, one)]
+        if not fits:
+            raise
+        if len(fits) > 1:
+            raise ConfigError(f"{error}. Here: countersign init … --dates day_first, or month_first") from error
+        layout = replace(fits[0], found={"dates": "with the other, some dates would be no days"})
+        wrong = _unreadable(path, home, layout)
+    if layout.decimal or not wrong:
+        return layout
+    left = {sign: _unreadable(path, home, replace(layout, decimal=sign)) for sign in _SIGNS}
+    best = [sign for sign in _SIGNS if left[sign] == min(left.values()) < wrong]
+    if len(best) > 1:
+        raise ConfigError(
+            f"{path}: expected numbers with decimals behind a point, found {wrong:,} rows with commas that may begin "
+            "decimals or set thousands apart. Say which: countersign init … --decimal , or --decimal ."
+        )
+    if not best:
+        return layout
+    why = f"with it {left[best[0]]:,} rows have cells that are no numbers, without it {wrong:,}"
+    return replace(layout, decimal=best[0], found={**layout.found, "decimal": why})
+
+
+def _is_read(path: str, home: Path, layout: Layout) -> bool:
+    try:
+        _unreadable(path, home, layout)
+    except SourceError:
+        return False
+    return True
+
+
+def _unreadable(path: str, home: Path, layout: Layout) -> int:
+    """Rows with cells that are no numbers."""
+    try:
+        return int(_bars(path, home, "UTC", layout)["unreadable"].notna().sum())
+    except NumbersError:
+        return MAX_UNREADABLE
+
+
 def _bars(path: str, home: Path, zone: str, layout: Layout) -> pd.DataFrame:
-    source = FileSource(path, home, zone=zone, profile=layout.profile, rename=layout.rename)
+    source = FileSource(
+        path, home, zone=zone, profile=layout.profile, rename=layout.rename, dates=layout.dates, decimal=layout.decimal
+    )
     try:
         return source.read("0001-01-01", "9999-12-31")
     except SchemaError as error:

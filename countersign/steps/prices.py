@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from countersign import checks
+from countersign.contract import load_contract
 from countersign.errors import ArtifactError, SourceError
 from countersign.features import LOOKBACK
 from countersign.prices import ingest
@@ -135,7 +136,7 @@ def clean_history(
         remedy,
         rows_kept(cleaned, quality),
         checks.history_complete(missing, len(expected), quality.history_complete.max_share),
-        *rule_checks(cleaned, quality, len(raw)),
+        *rule_checks(project, cleaned, quality, len(raw)),
     )
     return cleaned, verdicts
 
@@ -151,15 +152,18 @@ def rows_kept(cleaned: Cleaned, quality: Quality) -> checks.CheckResult:
     return checks.rejected_share(len(cleaned.bars), cleaned.rejected, share.max_share, share.min_rows)
 
 
-def rule_checks(cleaned: Cleaned, quality: Quality, rows: int) -> tuple[checks.CheckResult, ...]:
+def rule_checks(project: Project, cleaned: Cleaned, quality: Quality, rows: int) -> tuple[checks.CheckResult, ...]:
     """A verdict on each rule that bars are judged by."""
     symbols = int(cleaned.bars["symbol"].nunique())
-    return tuple(
-        checks.rule_kept(
-            name, quality.rule(name), found, *((symbols, "symbols") if name == "missing_sessions" else (rows,))
+    found = {
+        name: checks.rule_kept(
+            name, quality.rule(name), finding, *((symbols, "symbols") if name == "missing_sessions" else (rows,))
         )
-        for name, found in cleaned.findings.items()
-    )
+        for name, finding in cleaned.findings.items()
+    }
+    if not {column.name for column in load_contract(project.home).measured_columns} & {"open", "high", "low"}:
+        found["ranges_known"] = checks.closes_agreed(found["ranges_known"])
+    return tuple(found.values())
 
 
 def ingest_sessions(project: Project, sessions: Sequence[str], now: datetime) -> Iterator[Made]:
@@ -314,8 +318,7 @@ def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
         )
         released = frozenset(release.bar for release in journal if release.session == session)
         cleaned = clean_bars(raw.frame, calendar.dates, quality, past.before(session), released)
-        # One in quarantine has come: by the rows that are set aside it is another rule that judges.
-        symbols = {*cleaned.bars["symbol"], *cleaned.rejected["symbol"]}
+        symbols = came(cleaned.bars, cleaned.rejected, session)
         verdicts = checks.require(
             f"prices_clean of {session}",
             f"See countersign quarantine list {session}; correct {project.source.uri}, or release what is right. Then "
@@ -323,7 +326,7 @@ def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
             rows_kept(cleaned, quality),
             checks.symbols_complete(symbols, past.symbols(session), quality.symbols_complete.max_share),
             checks.bars_moved(cleaned.bars, past.last(session), quality.bars_moved.max_share),
-            *rule_checks(cleaned, quality, len(raw.frame)),
+            *rule_checks(project, cleaned, quality, len(raw.frame)),
         )
         inputs = clean_inputs(raw.stored.sha256, quality, session, journal)
         rejected = store.write_table("prices_rejected", session, cleaned.rejected, PRICES_REJECTED, inputs)
@@ -339,6 +342,12 @@ def clean_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]:
         }
         yield Made(session, stored, verdicts, numbers)
         past.add(session, cleaned)
+
+
+def came(bars: pd.DataFrame, rejected: pd.DataFrame, session: str) -> set[str]:
+    """Symbols with a row of ``session``, in quarantine or not: of what is set aside it is another rule that tells."""
+    own = (rejected["date"].astype(str).str[:10] == session) & (rejected["rule"] != "symbol")
+    return {*bars["symbol"], *rejected["symbol"][own]}
 
 
 def released_in(project: Project, session: str | None = None) -> frozenset[str]:
@@ -363,7 +372,7 @@ class Past:
     def __init__(self, project: Project, session: str) -> None:
         self._project = project
         self._bars: dict[str, pd.DataFrame] = {}
-        self._doubtful: dict[str, frozenset[str]] = {}
+        self._rejected: dict[str, pd.DataFrame] = {}
         store, first = project.store, project.first_session
         *needed, _ = project.calendar.lookback(session, BEHIND + 1)
         if needed[0] < first and store.has(recent_history(project), None, "parquet"):
@@ -375,16 +384,7 @@ class Past:
             if s >= first and store.has("prices_clean", s)
         }
         if needed[-1] in self._bars:
-            self._doubtful[needed[-1]] = self._set_aside(needed[-1])
-
-    def _set_aside(self, session: str) -> frozenset[str]:
-        store, first = self._project.store, self._project.first_session
-        if session >= first:
-            return doubtful_symbols(store.read_table("prices_rejected", session, PRICES_REJECTED).frame)
-        if not store.has(HISTORY_REJECTED, None, "json"):
-            return frozenset()
-        rejected = store.read_table(HISTORY_REJECTED, None, PRICES_REJECTED, form="json").frame
-        return doubtful_symbols(rejected[rejected["date"] == session])
+            self._rejected[needed[-1]] = rejected_of(project, needed[-1])
 
     def before(self, session: str) -> Before:
         """What ``session`` is judged by."""
@@ -392,30 +392,44 @@ class Past:
 
         *needed, _ = self._project.calendar.lookback(session, BEHIND + 1)
         found = [self._bars[s] for s in needed if s in self._bars]
-        return Before(pd.concat(found) if found else None, self._doubtful.get(needed[-1], frozenset()))
+        rejected = self._rejected.get(needed[-1])
+        doubtful = frozenset[str]() if rejected is None else doubtful_symbols(rejected)
+        return Before(pd.concat(found) if found else None, doubtful)
 
     def last(self, session: str) -> pd.DataFrame | None:
         """The bars of the session before (``BEFORE_COLUMNS``), or None where it is not in the store."""
         return self._bars.get(self._project.calendar.at(session, -1))
 
-    def symbols(self, session: str) -> list[str] | None:
-        """Symbols that had a bar on the session before, or None where that is not in the store."""
-        bars = self.last(session)
-        return None if bars is None else bars["symbol"].tolist()
+    def symbols(self, session: str) -> set[str] | None:
+        """Symbols that came on the session before, or None where that is not in the store."""
+        bars, before = self.last(session), self._project.calendar.at(session, -1)
+        return None if bars is None else came(bars, self._rejected[before], before)
 
     def add(self, session: str, cleaned: Cleaned) -> None:
         self._bars[session] = cleaned.bars[list(BEFORE_COLUMNS)]
-        self._doubtful[session] = doubtful_symbols(cleaned.rejected)
+        self._rejected[session] = cleaned.rejected
 
 
-def symbols_before(project: Project, session: str) -> list[str] | None:
-    """Symbols that had a bar on the session before, or None where that is not in the store."""
+def rejected_of(project: Project, session: str) -> pd.DataFrame:
+    """What was set aside of ``session`` (table ``PRICES_REJECTED``), of the history as well."""
+    store = project.store
+    if session >= project.first_session:
+        return store.read_table("prices_rejected", session, PRICES_REJECTED).frame
+    if not store.has(HISTORY_REJECTED, None, "json"):
+        return empty_table(PRICES_REJECTED)
+    rejected = store.read_table(HISTORY_REJECTED, None, PRICES_REJECTED, form="json").frame
+    return rejected[rejected["date"] == session]
+
+
+def symbols_before(project: Project, session: str) -> set[str] | None:
+    """Symbols that came on the session before, or None where that is not in the store."""
     store, before = project.store, project.calendar.at(session, -1)
     if before >= project.first_session:
         if not store.has("prices_clean", before):
             return None
-        return store.read_table("prices_clean", before, PRICES_CLEAN, ("symbol",)).frame["symbol"].tolist()
+        bars = store.read_table("prices_clean", before, PRICES_CLEAN, ("symbol",)).frame
+        return came(bars, rejected_of(project, before), before)
     if not store.has(recent_history(project), None, "parquet"):
         return None
     recent = store.read_table(recent_history(project), None, PRICES_CLEAN, ("date", "symbol"), form="parquet").frame
-    return recent["symbol"][recent["date"].astype(str) == before].tolist()
+    return came(recent[recent["date"].astype(str) == before], rejected_of(project, before), before)

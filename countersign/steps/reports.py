@@ -17,7 +17,7 @@ from countersign.report import Matured, ReportFacts, Restated, report_text
 from countersign.steps.complete import QUARTER, read_commentary, report_inputs, stale_link
 from countersign.steps.gate import gate_state, standing
 from countersign.steps.made import Made, Numbers, again
-from countersign.steps.prices import symbols_before
+from countersign.steps.prices import came, symbols_before
 from countersign.steps.quarter import QuarterReader, is_measured, quarter_sessions
 from countersign.steps.service import in_service
 from countersign.storage.codec import combined_digest
@@ -67,9 +67,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
             released=_released(project, session),
             restated=_restated(project, session),
             # One in quarantine has come, and is told of there.
-            missing=None
-            if before is None
-            else sorted(set(before) - set(clean.frame["symbol"]) - set(rejected.frame["symbol"])),
+            missing=None if before is None else sorted(before - came(clean.frame, rejected.frame, session)),
             scores=scores.frame,
             matured=None if outcomes.empty else Matured(str(outcomes["scored"].iloc[0].date()), outcomes),
             metrics=metrics,

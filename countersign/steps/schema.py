@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from countersign import checks
 from countersign.contract import Contract, load_contract, schema_hash
 from countersign.errors import SchemaError
-from countersign.prices.schema import Difference, acceptance, arrived_in, differences, mapped
+from countersign.prices.schema import TEXT, Difference, acceptance, arrived_in, differences, mapped
 from countersign.prices.sources import PriceSource
 from countersign.prices.sources.shapes import Arrived, plain
 from countersign.project import Project
@@ -87,5 +87,10 @@ def _verdict(found: Delivery) -> checks.CheckResult:
 
 
 def _remedy(found: Delivery) -> str:
+    as_text = any(one.arrived == TEXT for one in found.found)
+    if as_text and found.bars is not None and found.bars["unreadable"].str.contains(r"\d,\d").any():
+        return (
+            "Numbers arrive with commas: say what these are in source.decimal (docs/sources.md), or correct the source"
+        )
     command = acceptance(found.found)
     return "Correct the source, or look with countersign schema diff" + (f" and decide: {command}" if command else "")

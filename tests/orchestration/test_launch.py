@@ -15,6 +15,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from countersign.monitoring.alerts import open_ids
 from countersign.project import Project, open_project
 from sensors.launch import launch, main
 from tests.orchestration.conftest import files
@@ -83,6 +84,23 @@ def test_the_launcher_runs_what_is_missing_and_does_no_work_twice(
     assert launch(project, "2008-09-03", "2008-09-03", now, sqlite, module, said.append, again=True)
     assert said[0].startswith("[  1/1] 2008-09-03  ")
     assert sqlite.get_runs_count() == 4
+
+
+def test_the_alert_of_a_restatement_ends_with_the_command_that_runs_all_again_where_no_daemon_does(
+    project: Project, module: str, sqlite: dg.DagsterInstance, now: datetime
+) -> None:
+    days = ("2008-09-02", "2008-09-03")
+    assert launch(project, *days, now, sqlite, module, list[str]().append)
+    prices = project.home / "data/sample/prices.csv.gz"
+    table = pd.read_csv(prices, dtype=str, keep_default_na=False)
+    cell = (table["date"] == days[0]) & (table["symbol"] == "IBM")
+    table.loc[cell, "close"] = (table.loc[cell, "close"].astype(float) * 1.01).astype(str)
+    table.to_csv(prices, index=False)
+    alert = f"prices_raw:restated {days[0]}@{days[0]}"
+    assert launch(project, days[0], days[0], now, sqlite, module, list[str]().append, again=True)
+    assert alert in open_ids(project.alerts.last()), "the second session is made from the old close"
+    assert launch(project, *days, now, sqlite, module, list[str]().append)
+    assert alert not in open_ids(project.alerts.last())
 
 
 def test_a_run_that_fails_stops_the_launcher_with_one_line_that_says_why(

@@ -20,7 +20,7 @@ TOP = (
     "calendar, symbols, first_session, last_session, missing_sessions, history, source, model, artifacts, schedule, "
     "gate, push, executor"
 )
-SOURCE = "adjustment, live, kind, path, profile, symbol, rename, max_bars"
+SOURCE = "adjustment, live, kind, path, profile, symbol, rename, dates, decimal, max_bars"
 
 Settings = dict[str, Any]
 

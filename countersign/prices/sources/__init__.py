@@ -67,6 +67,8 @@ def open_source(
                 symbol=config.symbol,
                 rename={**rename, **config.rename},
                 max_bars=config.max_bars,
+                dates=config.dates,
+                decimal=config.decimal,
             )
         case kinds.HttpSourceConfig():
             from countersign.prices.sources.http import HttpSource

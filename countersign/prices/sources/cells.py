@@ -9,15 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from countersign.errors import SourceError
+from countersign.errors import DateOrderError, NumbersError, SourceError
 from countersign.tables import SOURCE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+DateOrder = Literal["auto", "day_first", "month_first"]
+"""What comes first in 01/02/2019, and in that with points or dashes. ``auto``: dates with points are read day first,
+as nearly everybody writes them; the others are refused.
+"""
+Decimal = Literal["", ".", ","]
+"""What begins the decimals of a number whose thousands may be set apart. Empty: a point, and nothing is set apart, so
+that 1,234 is no number: it may be either.
+"""
 
 NUMBERS: Final = tuple(c.name for c in SOURCE_COLUMNS if c.kind == "number")
 
@@ -33,6 +42,8 @@ MAX_UNREADABLE: Final = 100_000
 _MISSING: Final = ("", "nan", "null", "none", "na", "n/a", "#n/a", "#n/a n/a", "\\n", ".", "-", "--")
 """Spellings of a missing number, in lower case."""
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_APART: Final = " '\u2019\u00a0\u202f"
+"""Besides the comma or the point that begins no decimals, what sets thousands apart."""
 _ISO: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?: ?(Z|UTC|[+-]\d\d:?\d\d))?)?", re.ASCII
 )
@@ -46,7 +57,9 @@ _PER_SECOND: Final = {
 """By the digits of an epoch: from 1973 on, each unit has lengths of its own."""
 _DIGITS: Final = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)(\d\d)(?:(\d\d)(?:(\d\d)(?:\d{3})?)?)?", re.ASCII)
 """YYYYMMDDHH, with minutes, seconds and their thousandths."""
-_DAY_OR_MONTH_FIRST: Final = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}.*", re.ASCII)
+_YEAR_LAST: Final = re.compile(
+    r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?:[T ]\d{1,2}:\d\d(?::\d\d)?(?: ?[AP]M)?)?", re.ASCII | re.IGNORECASE
+)
 _LONGEST_CELL: Final = 256
 """Characters that are kept of a text which a Parquet file has once and may repeat in a million rows."""
 _LONGEST_SYMBOL: Final = 64
@@ -64,7 +77,7 @@ def normal_symbol(spelled: str) -> str:
     return name if len(name) <= _LONGEST_SYMBOL else name[: _LONGEST_SYMBOL - 1] + "…"
 
 
-def day(text: str, zone: ZoneInfo) -> str | None:
+def day(text: str, zone: ZoneInfo, order: DateOrder = "auto") -> str | None:
     """The exchange's day of a date, with or without a time, or of an epoch; None where it is neither.
 
     A moment is converted to ``zone``, the exchange's, before its day is taken, but for midnight UTC: that is how a
@@ -73,6 +86,8 @@ def day(text: str, zone: ZoneInfo) -> str | None:
     >>> new_york = ZoneInfo("America/New_York")
     >>> [day(t, new_york) for t in ("2005-02-10T00:00:00.000Z", "200502101600", "1108011600000", "10/02/2005")]
     ['2005-02-10', '2005-02-10', '2005-02-10', None]
+    >>> day("10.02.2005", new_york), day("10/02/2005", new_york, "month_first")
+    ('2005-02-10', '2005-10-02')
     """
     try:
         if _EPOCH.fullmatch(text):
@@ -85,6 +100,12 @@ def day(text: str, zone: ZoneInfo) -> str | None:
                 return moment.date().isoformat() if len(text) > 10 else None
             per_second = _PER_SECOND.get(len(text))
             return _day_of(datetime.fromtimestamp(int(text) // per_second, UTC), zone) if per_second else None
+        if written := _YEAR_LAST.fullmatch(text):
+            first, mark, second, year = written.groups()
+            if order == "auto" and mark != ".":
+                return None
+            month, day_of = (first, second) if order == "month_first" else (second, first)
+            return date(int(year), int(month), int(day_of)).isoformat()
         match = _ISO.fullmatch(text)
         if match is None:
             return None
@@ -100,24 +121,46 @@ def _day_of(moment: datetime, zone: ZoneInfo) -> str:
     return (moment if is_label else moment.astimezone(zone)).date().isoformat()
 
 
-def days(dates: pa.Array, symbols: pa.Array | None, zone: ZoneInfo, uri: str) -> pa.Array:
-    """The day of each of ``dates``. Raises ``SourceError`` where one has none, with its symbol where that is known."""
+def days(
+    dates: pa.Array, symbols: pa.Array | None, zone: ZoneInfo, uri: str, order: DateOrder | None = None
+) -> pa.Array:
+    """The day of each of ``dates``. Raises ``SourceError`` where one has none, with its symbol where that is known, and
+    where some have their year last and others do not; ``DateOrderError`` where ``order`` has to say which day it is.
+
+    ``order`` is None where no setting can say it.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     texts = pc.dictionary_encode(pc.utf8_trim_whitespace(dates))
-    found = pa.array([day(text, zone) for text in texts.dictionary.to_pylist()], pa.string()).take(texts.indices)
+    spelled = texts.dictionary.to_pylist()
+    found = pa.array([day(text, zone, order or "auto") for text in spelled], pa.string()).take(texts.indices)
     if found.null_count:
         row = pc.index(pc.is_null(found), True).as_py()
         text = texts[row].as_py()
-        doubt = ", of which day and month cannot be told apart," if _DAY_OR_MONTH_FIRST.fullmatch(text) else ""
+        doubt, kind, act = "", SourceError, "Correct the file"
+        if order in (None, "auto") and _YEAR_LAST.fullmatch(text) and "." not in text:
+            doubt = ", of which day and month cannot be told apart,"
+            if order:
+                kind, act = (
+                    DateOrderError,
+                    "Write which comes first, day_first or month_first, as source.dates in config/pipeline.yaml",
+                )
         if _DIGITS.fullmatch(text):
             doubt = ", which begins like a year and may be YYYYMMDDHH… or an epoch,"
         symbol = f" (symbol {symbols[row].as_py()[:40]!r})" if symbols is not None else ""
-        raise SourceError(
-            f"{uri}: expected dates as YYYY-MM-DD (or that with a time, YYYYMMDD, YYYYMMDDHHMM, an epoch), found "
-            f"{text[:40]!r}{doubt}{symbol} and {found.null_count - 1} more like it. Correct the file, then run again: "
+        raise kind(
+            f"{uri}: expected dates as YYYY-MM-DD (or that with a time, YYYYMMDD, YYYYMMDDHHMM, DD.MM.YYYY, an epoch), "
+            f"found {text[:40]!r}{doubt}{symbol} and {found.null_count - 1} more like it. {act}, then run again: "
             "nothing was read, since a bar without a date belongs to no session"
+        )
+    last = [_YEAR_LAST.fullmatch(text) is not None for text in spelled]
+    if any(last) and not all(last):
+        # Half of a column in another form is what a spreadsheet leaves of dates that it took for days of other months.
+        one, other = spelled[last.index(True)], spelled[last.index(False)]
+        raise SourceError(
+            f"{uri}: expected dates in one form, found {one!r} and {other[:40]!r}. Correct the file, then run again: "
+            "nothing was read"
         )
     return found
 
@@ -180,7 +223,7 @@ def as_text(column: Any) -> pa.Array:
     return pc.fill_null(text, "")
 
 
-def read_numbers(columns: dict[str, pa.Array], length: int) -> dict[str, pa.Array]:
+def read_numbers(columns: dict[str, pa.Array], length: int, decimal: Decimal = "") -> dict[str, pa.Array]:
     """Text → numbers, to the last bit; what is no finite number becomes null and is quoted in ``unreadable``."""
     import numpy as np
     import pyarrow as pa
@@ -190,8 +233,12 @@ def read_numbers(columns: dict[str, pa.Array], length: int) -> dict[str, pa.Arra
     notes: dict[int, str] = {}
     for name, cells in columns.items():
         text = pc.utf8_trim_whitespace(cells)
-        number = pc.match_substring_regex(text, _NUMBER)
-        values = pc.if_else(number, text, pa.scalar(None, pa.string())).cast(pa.float64())
+        number = pc.match_substring_regex(text, _grouped(decimal) if decimal else _NUMBER)
+        values = pc.if_else(number, text, pa.scalar(None, pa.string()))
+        if decimal:
+            values = pc.replace_substring_regex(values, f"[{_APART}{'.' if decimal == ',' else ','}]", "")
+            values = pc.replace_substring(values, decimal, ".")
+        values = values.cast(pa.float64())
         values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
         found[name] = values
         if not values.null_count:
@@ -204,6 +251,12 @@ def read_numbers(columns: dict[str, pa.Array], length: int) -> dict[str, pa.Arra
             notes[row] = f"{notes[row]} {name}={cell!r}" if row in notes else f"{name}={cell!r}"
     quotes = pa.array([notes.get(row) for row in range(length)], pa.string()) if notes else None
     return found | {"unreadable": pa.nulls(length, pa.string()) if quotes is None else quotes}
+
+
+def _grouped(decimal: str) -> str:
+    """Numbers with ``decimal`` before their decimals, thousands set apart or not."""
+    apart = f"[{_APART}{'.' if decimal == ',' else ','}]"
+    return rf"^[+-]?(([1-9]\d{{0,2}}({apart}\d{{3}})+|\d+)([{decimal}]\d*)?|[{decimal}]\d+)([eE][+-]?\d+)?$"
 
 
 def to_frame(tables: Iterable[pa.Table], uri: str, max_bars: int = MAX_BARS) -> pd.DataFrame:
@@ -230,9 +283,9 @@ def to_frame(tables: Iterable[pa.Table], uri: str, max_bars: int = MAX_BARS) -> 
             )
         if unreadable > MAX_UNREADABLE:
             first = pc.drop_null(table["unreadable"])[0].as_py()
-            raise SourceError(
+            raise NumbersError(
                 f"{uri}: expected numbers, found more than {MAX_UNREADABLE:,} rows with cells that are none, such as "
-                f"{first}. Correct the source, or say how it is read: docs/sources.md"
+                f"{first}. Correct the source, or say how it is read (source.decimal, for one): docs/sources.md"
             )
         have = set(table.column_names)
         parts.append(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from countersign.errors import SourceError, TransportError
 from countersign.prices.sources.bodies import refusing
-from countersign.prices.sources.cells import MAX_BARS, to_frame
+from countersign.prices.sources.cells import MAX_BARS, DateOrder, Decimal, to_frame
 from countersign.prices.sources.secrets import Secrets, hidden, is_clear, shown
 from countersign.prices.sources.shapes import Reading, Reply
 
@@ -51,6 +52,8 @@ class FileSource:
         symbol: str = "",
         rename: Mapping[str, str] | None = None,
         max_bars: int = MAX_BARS,
+        dates: DateOrder = "auto",
+        decimal: Decimal = "",
     ) -> None:
         self._remote = "://" in location
         self._location = location if self._remote else str(folder / location)
@@ -58,7 +61,7 @@ class FileSource:
         self._secrets = Secrets({})
         for part in hidden(location) if self._remote else ():
             self._secrets.add(part)
-        self._zone, self._profile, self._symbol, self._rename = zone, profile, symbol, rename or {}
+        self._reading = Reading(zone, profile, symbol, rename or {}, dates=dates, decimal=decimal)
         self._max_bars = max_bars
 
     @property
@@ -69,15 +72,14 @@ class FileSource:
     def read(self, first: str, last: str) -> pd.DataFrame:
         """See ``PriceSource.read``."""
         files = self._files()
-        reading = Reading(self._zone, self._profile, self._symbol, self._rename, first, last)
-        reply = Reply(self._uri, reading)
+        reply = Reply(self._uri, replace(self._reading, first=first, last=last))
         frame = to_frame(self._bars(files, reply), self._uri, self._max_bars)
         # What two files say alike, of a folder or in a zip, was delivered twice.
         return reply.mark(frame if reply.bodies == 1 else frame.drop_duplicates(ignore_index=True))
 
     def symbols(self) -> list[str]:
         """See ``PriceSource.symbols``."""
-        reply = Reply(self._uri, Reading(self._zone, self._profile, self._symbol, self._rename, numbers=()))
+        reply = Reply(self._uri, replace(self._reading, numbers=()))
         for _ in self._bars(self._files(), reply):
             pass
         return sorted(reply.symbols.names - {""})

@@ -110,7 +110,15 @@ class HttpSource:
             one = _Read(
                 self._config,
                 self.uri,
-                Reading(self._zone, self._config.profile, "", self._config.rename, first, last),
+                Reading(
+                    self._zone,
+                    self._config.profile,
+                    rename=self._config.rename,
+                    first=first,
+                    last=last,
+                    dates=self._config.dates,
+                    decimal=self._config.decimal,
+                ),
                 secrets,
                 limits,
                 patience,

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from countersign.errors import EmptyReplyError, SchemaError, SourceError
 from countersign.prices.sources import bodies
 from countersign.prices.sources.bodies import Budget, Grid
-from countersign.prices.sources.cells import NUMBERS, Symbols, days, read_numbers, to_frame
+from countersign.prices.sources.cells import NUMBERS, DateOrder, Decimal, Symbols, days, read_numbers, to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,6 +192,9 @@ class Reading:
     """Last day that is kept."""
     numbers: tuple[str, ...] = NUMBERS
     """Columns that are read beside date and symbol."""
+    dates: DateOrder | None = None
+    """None where no setting says it."""
+    decimal: Decimal = ""
 
 
 @dataclass(frozen=True)
@@ -301,7 +304,7 @@ class Reply:
         named = None
         if plan.symbol is not None:
             named = ready[plan.symbol] = pc.utf8_trim_whitespace(batch[plan.symbol])
-        date = ready[plan.date] = days(batch[plan.date], named, self._zone, uri)
+        date = ready[plan.date] = days(batch[plan.date], named, self._zone, uri, self._reading.dates)
         self._newest = max(self._newest, pc.max(date).as_py() or "")
         kept = pc.and_(pc.greater_equal(date, self._reading.first), pc.less_equal(date, self._reading.last))
         if pc.all(kept, min_count=0).as_py():
@@ -337,7 +340,7 @@ class Reply:
             if any(name in cells for _, cells in groups)
         }
         date = pa.concat_arrays([date] * len(groups))
-        numbers = read_numbers(columns, len(date))
+        numbers = read_numbers(columns, len(date), self._reading.decimal)
         table = pa.table({"date": date, "symbol": symbol, **numbers})
         if len(plan.groups) == 1:
             return table

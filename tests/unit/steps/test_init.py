@@ -19,6 +19,7 @@ from countersign.contract import load_contract
 from countersign.errors import ConfigError, SourceError
 from countersign.guesses import adjustment_guess, span_guesses
 from countersign.prices.sources.shapes import Arrived
+from countersign.project import open_project
 from countersign.sessions import load_calendar
 from countersign.steps.init import Layout, Started, init_project
 
@@ -97,6 +98,65 @@ def test_the_calendar_is_the_one_whose_sessions_have_the_bars_whatever_the_dates
     bars.assign(date=write(bars)).to_json(prices, orient="records", lines=True)
     guessed, found = begun(tmp_path, prices)
     assert (guessed["calendar"], found.first, found.last) == (code, bars["date"].min(), bars["date"].max())
+
+
+@pytest.mark.parametrize(("form", "order"), [("%d/%m/%Y", "day_first"), ("%m/%d/%Y", "month_first")])
+def test_what_comes_first_in_dates_is_the_one_that_every_date_fits(form: str, order: str, tmp_path: Path) -> None:
+    bars = panel("XNYS", ["A", "B"], tmp_path, "2011-01-03")
+    prices = tmp_path / "bars.csv"
+    bars.assign(date=pd.to_datetime(bars["date"]).dt.strftime(form)).to_csv(prices, index=False)
+    guessed, found = begun(tmp_path, prices)
+    assert (guessed["source.dates"], found.first, found.last) == (order, bars["date"].min(), bars["date"].max())
+    source = open_project(tmp_path / "project", NOW.date()).source
+    assert source.read("2011-01-01", "2014-01-01")["date"].tolist() == bars["date"].tolist()
+
+
+def test_dates_that_fit_both_orders_are_asked_for(tmp_path: Path) -> None:
+    prices = tmp_path / "bars.csv"
+    prices.write_text("date,symbol,close\n01/02/2012,A,1\n02/03/2012,A,1\n")
+    with pytest.raises(ConfigError, match=r"found '01/02/2012'.*countersign init … --dates day_first, or month_first"):
+        begun(tmp_path, prices)
+    # Two bars make no project, but they are read.
+    with pytest.raises(ConfigError, match=r"sessions with bars.* found 2 \(2012-02-01 … 2012-03-02\)"):
+        begun(tmp_path, prices, calendar="XNYS", layout=Layout(dates="day_first"))
+
+
+def with_commas(bars: pd.DataFrame) -> pd.DataFrame:
+    prices = {name: bars[name].map("{:.2f}".format).str.replace(".", ",") for name in ("open", "high", "low", "close")}
+    return bars.assign(**prices)
+
+
+def with_thousands(bars: pd.DataFrame) -> pd.DataFrame:
+    return bars.assign(volume=[f"{1000 * (row % 2000 + 1):,}" for row in range(len(bars))])
+
+
+@pytest.mark.parametrize(
+    ("written", "decimal"),
+    [pytest.param(with_commas, ",", id="decimal commas"), pytest.param(with_thousands, ".", id="thousands set apart")],
+)
+def test_what_begins_decimals_is_the_sign_that_leaves_the_fewest_cells_unread(
+    written: Any, decimal: str, tmp_path: Path
+) -> None:
+    bars = panel("XNYS", ["A", "B"], tmp_path, "2011-01-03")
+    prices = tmp_path / "bars.csv"
+    written(bars).to_csv(prices, index=False, sep=";")
+    begun(tmp_path, prices)
+    source = load_config(tmp_path / "project").source
+    assert isinstance(source, FileSourceConfig)
+    assert source.decimal == decimal
+    read = open_project(tmp_path / "project", NOW.date()).source.read("2011-01-01", "2014-01-01")
+    assert read["unreadable"].isna().all()
+    np.testing.assert_allclose(read["close"], bars["close"], atol=0.005)
+
+
+def test_commas_that_may_be_either_are_asked_for(tmp_path: Path) -> None:
+    bars = panel("XNYS", ["A"], tmp_path, "2011-01-03").drop(columns=["open", "high", "low", "volume"])
+    prices = tmp_path / "bars.csv"
+    bars.assign(close=[f"{number % 9 + 1},250" for number in range(len(bars))]).to_csv(prices, index=False, sep=";")
+    with pytest.raises(ConfigError, match=r"may begin decimals or set thousands apart.* --decimal , or --decimal \."):
+        begun(tmp_path, prices)
+    guessed, _ = begun(tmp_path, prices, layout=Layout(decimal=","))
+    assert guessed["source.decimal"] == '","'
 
 
 def test_what_is_given_is_not_guessed(tmp_path: Path) -> None:
@@ -188,6 +248,12 @@ def test_a_folder_that_has_settings_is_left_as_it_is(tmp_path: Path) -> None:
         pytest.param(lambda b: b.iloc[::9], ConfigError, "none that fits", id="every ninth day"),
         pytest.param(lambda b: b.drop(columns="close"), SourceError, "close", id="no close"),
         pytest.param(lambda b: b.head(0), SourceError, "no rows", id="no rows"),
+        pytest.param(
+            lambda b: b.assign(close="$" + b["close"].astype(str)),
+            SourceError,
+            r"expected numbers in close, found text alone, such as close='\$.*Correct the file",
+            id="prices with their currency",
+        ),
     ],
 )
 def test_prices_that_no_project_can_be_made_of_leave_no_settings(

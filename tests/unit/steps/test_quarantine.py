@@ -24,6 +24,7 @@ from countersign.prices.sources import PriceSource
 from countersign.project import Project, open_project
 from countersign.quality import load_quality
 from countersign.steps.alerts import note, note_checks, restatements_over
+from countersign.steps.amendment import Changes, accept
 from countersign.steps.complete import outdated_sessions, session_is_done
 from countersign.steps.gate import verify_project
 from countersign.steps.metrics import metric_sessions
@@ -91,6 +92,29 @@ def report(project: Project, session: str) -> str:
 
 def countersign(home: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["--home", str(home), *arguments])
+
+
+# --- who came
+
+
+def test_a_symbol_in_quarantine_on_two_days_is_neither_new_nor_missing_and_is_missed_once_it_stays_away(
+    project: Project, now: datetime
+) -> None:
+    """IBM's high is wrong on two days, and on the third nothing of it comes: of four symbols more than a fifth."""
+    configure(project.home, "max_share: 0.2 ", "max_share: 0.5 ")
+    for session in (FIRST, SECOND):
+        say(project.home, session, "IBM", times(HIGH, 2))
+    deliver(project.home, [row for row in source_rows(project.home) if row[:2] != [THIRD, "IBM"]])
+    list(ingest_sessions(project, [FIRST, SECOND, THIRD], now))
+    said = []
+    # A day on its own reads the one before from the store, a range has it in hand.
+    for sessions in ([FIRST], [SECOND, THIRD], [THIRD]):
+        for made in clean_sessions(project, sessions):
+            (verdict,) = [check for check in made.checks if check.name == "symbols_complete"]
+            said.append(verdict.sentence)
+    unchanged = "4 symbols, 0 fewer and 0 more than the session before"
+    gone = "missing since the session before: IBM (25%; limit 50%)"
+    assert said == [unchanged, unchanged, gone, gone]
 
 
 # --- a person lets a row through
@@ -361,6 +385,20 @@ def test_a_damaged_history_is_loaded_again_and_nothing_is_said_of_what_it_was(pr
     assert bars.read_bytes() == said
 
 
+def test_what_a_source_restates_needs_a_person_by_what_is_left_of_it(project: Project, now: datetime) -> None:
+    """Twice by 0.3 % comes to more than the half percent of the limit; what was taken back comes to nothing."""
+    shipped = source_rows(project.home)
+    whole(project, [FIRST], now)
+    for factor, left in ((1.003, None), (1.003**2, "1 value of IBM, closes by up to 0.6%"), (1.0, None)):
+        deliver(project.home, shipped)
+        say(project.home, FIRST, "IBM", times(CLOSE, factor))
+        whole(project, [FIRST], now)
+        needs, _, data = report(project, FIRST).partition(" DATA ")
+        assert (f"Restated by the source: {left}." in needs) if left else ("Restated" not in needs)
+        assert "Restated by the source:" in data
+    assert "3 values of IBM, closes by up to 0.6%. The old versions are kept." in data
+
+
 def test_each_restatement_is_logged_behind_the_ones_before_it(project: Project, now: datetime) -> None:
     shipped = source_rows(project.home)
     factors = [1.0, 1.001, 1.0, 1.002]
@@ -537,6 +575,25 @@ def test_a_source_with_closes_alone_is_scored_and_says_what_that_costs(project: 
     assert math.exp(ibm["log_variance_1"] + ibm["log_ewma_variance"]) == pytest.approx(variance)
     assert len(project.store.read_table("scores", SECOND, SCORES).frame) == 4
     assert "Closes alone: variances are squared returns" in report(project, SECOND)
+
+
+@pytest.mark.parametrize("agreed", [True, False], ids=["agreed on", "gone missing"])
+def test_closes_alone_are_a_warning_unless_the_contract_has_no_more(
+    agreed: bool, project: Project, now: datetime
+) -> None:
+    rows = source_rows(project.home)
+    if agreed:
+        deliver(project.home, [[*row[:2], *row[5:]] for row in rows])
+        ranges = ("open", "high", "low")
+        accept(project, FIRST, "ann", "closes alone", now, Changes({}, ranges, {}, {}))
+    else:
+        deliver(project.home, [[*row[:2], "", "", "", *row[5:]] if FIRST <= row[0] < "d" else row for row in rows])
+    opened = open_project(project.home, date(2013, 3, 4))
+    list(ingest_sessions(opened, [FIRST], now))
+    (made,) = clean_sessions(opened, [FIRST])
+    (verdict,) = [check for check in made.checks if check.name == "ranges_known"]
+    assert verdict.status == ("pass" if agreed else "fail")
+    assert ("the contract has closes alone" in verdict.sentence) == agreed
 
 
 # --- the file

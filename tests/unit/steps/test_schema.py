@@ -587,6 +587,16 @@ def test_the_refusal_of_a_source_with_closes_alone_has_the_command_that_accepts_
     ingest(project, now)
 
 
+def test_numbers_with_commas_are_refused_with_the_setting_that_says_what_these_are(
+    project: Project, now: datetime
+) -> None:
+    change(project.home, lambda rows: [rows[0], *([*r[:5], f'"{r[5]},5"', *r[6:]] for r in rows[1:])])
+    with pytest.raises(
+        RefusedError, match=r"close: number in the contract, text .* say what these are in source\.decim"
+    ):
+        ingest(project, now)
+
+
 def shell(home: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["--home", str(home), "schema", *arguments])
 

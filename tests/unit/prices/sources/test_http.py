@@ -101,6 +101,12 @@ def test_a_bar_of_a_later_day_than_was_asked_for_is_not_read_and_told_of_so_that
     assert arrived_in(found).newest == "2008-09-04"
 
 
+def test_dates_and_numbers_of_another_country_are_read_as_the_settings_say(serve: Serve) -> None:
+    service = serve(always(reply("date;symbol;close\n03/09/2008;IBM;1.118,38\n")))
+    frame = source(f"{service.url}/daily", dates="day_first", decimal=",").read("2008-09-02", "2008-09-03")
+    assert frame[["date", "close"]].to_numpy().tolist() == [["2008-09-03", 1118.38]]
+
+
 def test_each_symbol_is_asked_for_as_the_service_spells_it_and_bars_come_in_the_order_of_symbols(serve: Serve) -> None:
     def answer(call: Call) -> None:
         symbol = call.target.split("/")[2].removesuffix(".csv")

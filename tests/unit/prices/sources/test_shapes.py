@@ -311,7 +311,7 @@ def test_a_date_is_the_exchanges_day(text: str, zone: str, found: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("01/02/2008", "1.2.2008", "2008/01/02", "Jan 2 2008", "2008-1-2", "080102", "20081302", "2008-02-30", "0"),
+        *("01/02/2008", "2008/01/02", "Jan 2 2008", "2008-1-2", "080102", "20081302", "2008-02-30", "0"),
         *("-1108011600", "1e9", "20081302093000", "99999999999999999999", "2008-01-02 25:00Z", "2008-01-02 noon"),
         *("2008010200", "1999123199", "200813021600", "200801022460"),
         *("2008-01-02T00:00:00+99:00", "\u0662008-01-02", "nan", ""),
@@ -323,7 +323,7 @@ def test_a_date_that_may_mean_another_day_is_refused_and_nothing_is_read(text: s
         SourceError, match=r"expected dates as YYYY-MM-DD.* found .*symbol 'A'.* nothing was read"
     ) as told:
         read_body(body, name="x", uri="reply", zone=ZONE)
-    assert ("cannot be told apart" in str(told.value)) == (text in {"01/02/2008", "1.2.2008"})
+    assert ("cannot be told apart" in str(told.value)) == (text == "01/02/2008")
     begins_like_a_year = text.isdigit() and text.startswith(("19", "20")) and len(text) in {10, 12, 14}
     assert ("may be YYYYMMDDHH… or an epoch" in str(told.value)) == begins_like_a_year
 
