@@ -143,6 +143,8 @@ def refusing(uri: str, words: Callable[[Exception], str] = str) -> Iterator[None
         said = scrub(words(error).rstrip("."))
         if "straddling" in said:
             said = f"a row is longer than {MAX_ROW >> 20} MB"
+        if isinstance(error, UnicodeDecodeError):
+            said += ". Save it as UTF-8 (iconv -f ISO-8859-1 -t UTF-8, where that is what it is)"
         raise SourceError(
             f"{uri}: expected a whole CSV or JSON file in UTF-8, or a Parquet file (gzip and zip of these, too): "
             f"{said}. Correct it or deliver it again, then run again"

@@ -142,7 +142,7 @@ MAX_CELLS: Final = 50_000_000
 """Days times symbols of wide tables in one reply, whether they are asked for or not."""
 _SLICE: Final = 1 << 18
 """Bars that are worked on at once."""
-_TICKER: Final = re.compile(r"[A-Z0-9^][A-Z0-9.^=/_-]{0,11}", re.ASCII)
+_TICKER: Final = re.compile(r"[\w^][\w.^=/-]{0,11}")
 """What the name of a column has to look like so that a table is taken as one column a symbol without being told."""
 _PACKED: Final = re.compile(r"(?i)\.(csv|txt|json|jsonl|ndjson|parquet|pq|gz|gzip|zip)$")
 
@@ -456,11 +456,16 @@ def _recognised(grid: Grid, plain: Sequence[str], rename: Mapping[str, str]) -> 
             return marked
         known = {name for names in _USUAL.values() for name in names} | {*_TOGETHER[0].values()}
         others = [name.strip() for name in grid.header[1:]]
-        are_tickers = len(others) > 1 and all(_TICKER.fullmatch(name) for name in others)
+        are_tickers = len(others) > 1 and all(_is_ticker(name) for name in others)
         are_fields = set(plain[1:]) <= {*_together(plain).values()}
         if plain[0] in _USUAL["date"] and are_tickers and not are_fields and not known & set(plain[1:]):
             return _BY_NAME["wide"]
     return _BY_NAME["long"]
+
+
+def _is_ticker(name: str) -> bool:
+    # Words of scripts without capitals are names of fields as likely as not.
+    return bool(_TICKER.fullmatch(name)) and (name.isupper() or (name.isascii() and name == name.upper()))
 
 
 def _together(names: Sequence[str]) -> Mapping[str, str]:
@@ -567,5 +572,9 @@ def _mismatch(
         + f"Correct {'the header line' if profiles else 'the query'}{',' if profiles else ' or'} name your columns in "
         + "source.rename"
         + (", the symbol in source.symbol" if profiles and "missing symbol" in wrong else "")
-        + (f", or say in source.profile what it is: {', '.join(profiles)}" if profiles else "")
+        + (
+            f", or say in source.profile what it is: {', '.join(profiles)} (wide: a column a symbol)"
+            if profiles
+            else ""
+        )
     )

@@ -211,13 +211,16 @@ def test_a_reply_that_says_its_symbol_is_believed_before_the_one_that_was_asked_
     assert set(read_body(data, name="", uri="reply", zone=ZONE, symbol="MSFT")["symbol"]) == {"AAPL"}
 
 
-@pytest.mark.parametrize("date", ["Date", "Dates", "timestamp"])
-def test_a_symbol_that_is_not_listed_yet_has_no_bar_in_a_wide_table(date: str) -> None:
-    text = f"{date},AAPL,FB\n2012-05-17,75.7,\n2012-05-18,75.8,38.2\n"
+@pytest.mark.parametrize(
+    ("date", "symbol"),
+    [("Date", "AAPL"), ("Dates", "AAPL"), ("timestamp", "AAPL"), ("Date", "MÜV2"), ("Date", "0700.HK")],
+)
+def test_a_symbol_that_is_not_listed_yet_has_no_bar_in_a_wide_table(date: str, symbol: str) -> None:
+    text = f"{date},{symbol},FB\n2012-05-17,75.7,\n2012-05-18,75.8,38.2\n"
     found = read_body(text.encode(), name="w", uri="reply", zone=ZONE)
     assert found[["date", "symbol", "close"]].to_numpy().tolist() == [
-        ["2012-05-17", "AAPL", 75.7],
-        ["2012-05-18", "AAPL", 75.8],
+        ["2012-05-17", symbol, 75.7],
+        ["2012-05-18", symbol, 75.8],
         ["2012-05-18", "FB", 38.2],
     ]
 
