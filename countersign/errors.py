@@ -27,7 +27,7 @@ class EmptyReplyError(SourceError):
 
 
 class SchemaError(SourceError):
-    """The source's columns are not those that bars are read from; ``header`` has their names, as they arrived."""
+    """The source's columns are not those that bars are read from; ``header`` has our names of those that are known."""
 
     def __init__(self, message: str, header: tuple[str, ...]) -> None:
         super().__init__(message)

@@ -508,7 +508,9 @@ def _plan(
             wrong.append("missing symbol")
     if wrong:
         profiles = PROFILE_NAMES if reading.profile else ()
-        raise SchemaError(_mismatch(uri, profile, is_named, wrong, grid.header, profiles), tuple(grid.header))
+        ours = {place: name for name, there in found.items() for place in there}
+        known = tuple(ours.get(place, theirs) for place, theirs in enumerate(grid.header))
+        raise SchemaError(_mismatch(uri, profile, is_named, wrong, grid.header, profiles), known)
     date = found["date"][0]
     if profile.layout == "wide":
         columns = [(name.strip(), place) for place, name in enumerate(grid.header) if place != date]

@@ -617,6 +617,21 @@ def test_the_commands_show_the_difference_accept_it_and_show_none_any_more(proje
     assert shell(home, "diff", SESSION).exit_code == 0
 
 
+def test_a_column_of_other_names_that_are_known_is_missing_alone(project: Project) -> None:
+    home = project.home
+    theirs = ["Datum", "Titel", "Anfang", "Hoch", "Tief", "Schluss", "Bereinigt", "Menge"]
+    ours = ["date", "symbol", "open", "high", "low", "close", "adj_close", "volume"]
+    pipeline = home / "config/pipeline.yaml"
+    names = ", ".join(f"{their}: {our}" for their, our in zip(theirs, ours, strict=True))
+    pipeline.write_text(pipeline.read_text().replace("rename: {}", f"rename: {{{names}}}"))
+    change(home, lambda rows: [theirs, *rows[1:]])
+    assert shell(home, "diff", SESSION).exit_code == 0
+    change(home, header("Schluss", "Schlusskurs"))
+    shown = shell(home, "diff", SESSION)
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == ["close", "schlusskurs"]
+    assert "countersign schema accept --rename schlusskurs=close" in shown.stderr
+
+
 @pytest.mark.parametrize(
     "argument",
     [
