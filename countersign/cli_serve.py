@@ -23,7 +23,7 @@ from countersign.cli_terminal import Terminal, as_text
     type=click.IntRange(min=1),
     help="In work at once; more are told to ask again (503).",
 )
-@click.option("--connections", default=1000, show_default=True, type=click.IntRange(min=1), help="Open at once.")
+@click.option("--connections", type=click.IntRange(min=1), help="Open at once. Default: 1000, where files allow it.")
 @click.option(
     "--header-seconds", default=5.0, show_default=True, type=click.FloatRange(min=0.1), help="To send a request's head."
 )
@@ -50,7 +50,7 @@ def serve(
     host: str,
     port: int,
     requests: int,
-    connections: int,
+    connections: int | None,
     header_seconds: float,
     body_seconds: float,
     answer_seconds: float,

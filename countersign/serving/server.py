@@ -34,6 +34,7 @@ from countersign.serving.watch import LOOK_SECONDS, Watch
 
 _SWEEP_SECONDS: Final = 0.25
 _KEEP_ALIVE_SECONDS: Final = 75
+_CONNECTIONS: Final = 1000
 _OTHER_FILES: Final = 100
 """That are open at once beside connections."""
 _WORKERS: Final = 2
@@ -47,7 +48,8 @@ class Settings:
     host: str
     port: int
     requests: int
-    connections: int
+    connections: int | None
+    """None: ``_CONNECTIONS``, or as many as the limit of open files allows."""
     header_seconds: float
     body_seconds: float
     answer_seconds: float
@@ -74,7 +76,11 @@ def serve(
             f"expected a token before others than this machine are served, found none, and --host {settings.host}. "
             "Make one with: countersign token add NAME; or leave --host out"
         )
-    _allow_files(settings.connections)
+    connections = _allowed(settings.connections)
+    if settings.connections is None and connections < _CONNECTIONS:
+        say(
+            f"the limit of open files allows {connections} connections rather than {_CONNECTIONS}: ulimit -Hn raises it"
+        )
     listener = _listen(settings)
     watch = Watch(project, clock, say)
     log = RequestLog(project.journal.path.parent, clock)
@@ -83,7 +89,7 @@ def serve(
         header_seconds=settings.header_seconds,
         body_seconds=settings.body_seconds,
         answer_seconds=settings.answer_seconds,
-        connections=settings.connections,
+        connections=connections,
         requests=settings.requests,
         stopwatch=stopwatch,
         busy=busy(lambda: serving, stopwatch),
@@ -133,20 +139,25 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _allow_files(connections: int) -> None:
-    """Raise the limit of open files where it is lower than connections need: without a file left, no journal is read,
-    and a model that is revoked is served on.
+def _allowed(connections: int | None) -> int:
+    """How many connections may be open, for which the limit of open files is raised where it is lower.
+
+    Without a file left, no journal is read, and a model that is revoked is served on.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # As many again may be told to come again.
+    most = (hard - _OTHER_FILES) // 2 if hard != resource.RLIM_INFINITY else _CONNECTIONS
+    if connections is None:
+        connections = min(_CONNECTIONS, max(most, 1))
     wanted = 2 * connections + _OTHER_FILES
     if hard != resource.RLIM_INFINITY and hard < wanted:
         raise ConfigError(
-            f"expected to have {wanted} files open at once, found a limit of {hard}: raise it (ulimit -Hn), or set "
-            f"--connections to {(hard - _OTHER_FILES) // 2} or less"
+            f"expected to have {wanted} files open at once, found a limit of {hard}: raise it (ulimit -Hn)"
+            + (f", or set --connections to {most} or less" if most > 0 else "")
         )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return connections
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -37,7 +38,7 @@ from countersign.serving.metrics import Metrics
 from countersign.serving.tokens import Access, tokens_file
 from countersign.serving.watch import Watch
 from tests.desk import HOUR, NOON, Desk
-from tests.server import Server
+from tests.server import COMMAND, Server
 from tests.steps import run_sessions
 
 SESSIONS = ["2008-09-02", "2008-09-03"]
@@ -731,6 +732,22 @@ def test_more_connections_than_the_usual_limit_of_files_leave_enough_of_them(own
         for _ in range(90):
             held.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=10))
         assert running.ask(f"/scores/{LAST}").status == 200
+
+
+def test_where_files_are_few_it_begins_with_fewer_connections_or_refuses_those_it_was_given(own: Desk) -> None:
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300)); "
+    command = [sys.executable, "-c", few + COMMAND[-1], "--home", str(own.home), "serve", "--port", "0"]
+    refused = subprocess.run([*command, "--connections", "101"], capture_output=True, text=True, timeout=30)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("raise it (ulimit -Hn), or set --connections to 100 or less\n")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        said: list[str] = []
+        while not said or "listening" not in said[-1]:
+            said.append(running.stderr.readline())
+            assert said[-1], said
+        running.send_signal(signal.SIGTERM)
+    assert "allows 100 connections rather than 1000" in said[0]
 
 
 def test_connections_over_the_limit_are_told_to_come_again(own: Desk) -> None:
