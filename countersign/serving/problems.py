@@ -15,6 +15,12 @@ from pydantic import ValidationError
 
 MEDIA_TYPE: Final = "application/problem+json"
 _MOST: Final = 10
+_WORDS: Final = {
+    # The only pattern is that of a day.
+    "string_pattern_mismatch": "expected a date such as 2008-09-30",
+    "extra_forbidden": "expected no field of this name",
+    "missing": "expected this field, found none",
+}
 """Fields that a problem names; the first ones are enough to correct the rest."""
 
 
@@ -72,6 +78,4 @@ def unprocessable_fields(fields: Sequence[tuple[str, str]]) -> Problem:
 def _each(errors: Sequence[Any]) -> Iterator[tuple[str, str]]:
     for error in errors[:_MOST]:
         place = ".".join(str(part) for part in error["loc"]) or "body"
-        # The only pattern is that of a day.
-        is_day = error["type"] == "string_pattern_mismatch"
-        yield place, "expected a date such as 2008-09-30" if is_day else error["msg"].removeprefix("Value error, ")
+        yield place, _WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
