@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 MEDIA_TYPE: Final = "application/problem+json"
 _MOST: Final = 10
+"""Fields that a problem names; the first ones are enough to correct the rest."""
 _WORDS: Final = {
     # The only pattern is that of a day.
     "string_pattern_mismatch": "expected a date such as 2008-09-30",
     "extra_forbidden": "expected no field of this name",
     "missing": "expected this field, found none",
 }
-"""Fields that a problem names; the first ones are enough to correct the rest."""
 
 
 class Problem(Exception):  # noqa: N818 - the word of RFC 9457
