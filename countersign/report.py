@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 WIDTH: Final = 80
 _ROWS: Final = 40
 """Symbols listed in a table before the rest is summed up; held ones come first."""
+_OF_MODELS: Final = ("The model in service ", "A new model ")
+"""How a sentence on what needs a person begins that is not of the session but of the models, and no other one does."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,12 @@ def needs_a_person(text: str) -> list[str]:
     return [" ".join(part.split()) for part in f"\n{section}".split("\n  - ")[1:]]
 
 
+def session_needs(text: str) -> list[str]:
+    """Those of ``needs_a_person`` that are of the session itself. What a report says of the model in service, or of one
+    that waits, a decision may have changed since."""
+    return [need for need in needs_a_person(text) if not need.startswith(_OF_MODELS)]
+
+
 def _section(title: str, paragraphs: list[str], bullet: bool = False) -> list[str]:
     lines = [title]
     for paragraph in paragraphs:
@@ -199,19 +207,26 @@ def person_needs(facts: ReportFacts) -> list[str]:
     failed = [*facts.metrics["sentence"][facts.metrics["status"] == "fail"]]
     failed += facts.drift["sentence"][facts.drift["status"] == "fail"].tolist()
     found += [as_sentence(sentence) for sentence in failed]
+    found += evaluation_needs(facts.evaluation)
+    fallen = facts.scores[facts.scores["fallback_reason"].notna()]
+    if len(fallen):
+        reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
+        found.append(f"{listed(fallen['symbol'].tolist())} scored by the baseline ({'; '.join(reasons)}).")
+    return [*found, *facts.gate_needs]
+
+
+def evaluation_needs(evaluation: Mapping[str, Any]) -> list[str]:
+    """What of the evaluation of the model in service needs a person."""
+    found = []
     for name in ("auc", "qlike"):
-        measure = facts.evaluation["table"][name]
+        measure = evaluation["table"][name]
         if measure["lead_high"] is not None and measure["lead_high"] < 0:
             found.append(
                 f"The model in service was worse than the baseline in its evaluation: {name.upper()} "
                 f"{_number(measure['model'])} against {_number(measure['baseline'])}, with the whole 95 % interval. "
                 "Have another made (countersign retrain) or take it out (countersign revoke)."
             )
-    fallen = facts.scores[facts.scores["fallback_reason"].notna()]
-    if len(fallen):
-        reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
-        found.append(f"{listed(fallen['symbol'].tolist())} scored by the baseline ({'; '.join(reasons)}).")
-    return [*found, *facts.gate_needs]
+    return found
 
 
 def data_words(facts: ReportFacts) -> list[str]:

@@ -7,38 +7,58 @@ from __future__ import annotations
 
 import textwrap
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from countersign.errors import CountersignError
-from countersign.gate.state import state_of
+from countersign.gate.rules import due
 from countersign.monitoring.alerts import alerts
 from countersign.project import Project
-from countersign.report import WIDTH, needs_a_person
+from countersign.report import WIDTH, evaluation_needs, session_needs
 from countersign.steps.complete import outdated_sessions
-from countersign.steps.gate import standing
+from countersign.steps.gate import gate_state, retrain_words, standing
 from countersign.steps.service import in_service
 from countersign.words import counted, listed
+
+_OF_SESSIONS: Final = {
+    "prices_raw",
+    "prices_clean",
+    "features",
+    "scores",
+    "outcomes",
+    "drift",
+    "metrics",
+    "report",
+    "session",
+}
+"""What an alert is on where it began with a session; every other one began on a day."""
 
 
 def project_status(project: Project, now: datetime) -> dict[str, Any]:
     """The champion, the last session in the store and the last one that closed, and what needs a person."""
     needs: list[str] = []
-    state = state_of(project.journal.read())
-    current = state.last_deployment
+    state = gate_state(project)
+    current = state.champion
+    order = state.revoked.get(state.last_model or "")
     model: dict[str, Any] | None = None
+    of_model: list[str] = []
     if current:
         model = {"sha256": current.model, "deployed_at": current.at.isoformat(), "decision": current.decision}
-        try:
+    try:
+        document = in_service(project).document
+        if model:
+            training = document["training"]
             model["training"] = {
-                key: in_service(project).document["training"][key]
-                for key in ("first_session", "last_session", "rows", "code_version")
+                key: training[key] for key in ("first_session", "last_session", "rows", "code_version")
             }
-            if project.store.digest("model", None, "json") != current.model:
+            of_model = evaluation_needs(document["evaluation"])
+            if project.store.digest("model", None, "json") != model["sha256"]:
                 needs.append("model.json is not the model in service. Restore it: copy it from models/<its digest>/")
-        except CountersignError as error:
-            needs.append(str(error))
-    else:
-        needs.append("No model is in service. Make one: dagster job execute -m definitions -j bootstrap_job")
+    except CountersignError as error:
+        needs.append(str(error))
+    of_model += [
+        f"{one.model[:12]} is to go into service: {one.why}. sign_off_sensor deploys it, or now: countersign deploy"
+        for one in due(state, now, project.config.gate.on_revoke)[:1]
+    ]
     scored = [s for s in project.store.partitions() if project.store.has("report", s, "txt")]
     last: dict[str, Any] | None = None
     checks: dict[str, Any] | None = None
@@ -48,11 +68,11 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
             decisions = table["decision"]
             last = {"session": scored[-1], "symbols": len(decisions), "held": decisions.count("hold")}
             checks = _checks(project, scored[-1])
-            needs += needs_a_person(project.store.read_text("report", scored[-1])[0])
+            needs += session_needs(project.store.read_text("report", scored[-1])[0])
         except CountersignError as error:
             needs.append(str(error))
-    # What a decision has changed since that report, too.
-    needs += [need for need in standing(state).needs if need not in needs]
+    # Of the models as they stand now, not as that report had them.
+    needs += [*of_model, *standing(state).needs]
     lasting = []
     try:
         lasting = [alert for alert in alerts(project.alerts.read()) if alert.ended_at is None]
@@ -71,9 +91,12 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         "home": str(project.home),
         "artifacts": project.store.root,
         "model": model,
+        "revoked": {"sha256": order.model, "signer": order.signer, "reason": order.reason} if order else None,
+        "retrain": retrain_words(state),
         "sessions": len(scored),
         "last_session": last,
         "checks": checks,
+        "live": project.config.source.live,
         "last_closed_session": closed,
         "outdated_sessions": outdated,
         "alerts": [
@@ -101,6 +124,8 @@ def status_text(found: dict[str, Any]) -> str:
     if model:
         since = model["deployed_at"][:16].replace("T", " ")
         lines.append(f"Model         {model['sha256'][:12]}, in service since {since} UTC ({model['decision'][:12]})")
+    elif revoked := found["revoked"]:
+        lines += _row("Model", f"none in service: {revoked['signer']} revoked {revoked['sha256'][:12]}")
     else:
         lines.append("Model         none in service")
     if model and "training" in model:
@@ -109,6 +134,8 @@ def status_text(found: dict[str, Any]) -> str:
             f"              trained on {training['first_session']} … {training['last_session']}, "
             f"{training['rows']} rows"
         )
+    if found["retrain"]:
+        lines += _row("Retrain", found["retrain"])
     lines.append(f"Sessions      {found['sessions']} with a report")
     if last:
         lines.append(f"Last session  {last['session']}: {last['symbols']} symbols scored, {last['held']} held")
@@ -116,16 +143,22 @@ def status_text(found: dict[str, Any]) -> str:
     if checks:
         words = f"{checks['pass']} pass, {checks['fail']} fail, {checks['insufficient']} without enough evidence"
         words += f"; failing: {', '.join(checks['failing'])}" if checks["failing"] else ""
-        lines += textwrap.wrap(
-            words, WIDTH, initial_indent="Checks        ", subsequent_indent=" " * 14, break_on_hyphens=False
-        )
-    lines.append(f"Closed        {found['last_closed_session']}, the newest session of the exchange")
+        lines += _row("Checks", words)
+    if found["live"]:
+        lines.append(f"Closed        {found['last_closed_session']}, the newest session of the exchange")
     lines += ["", "Needs a person" if found["needs_a_person"] else "Nothing needs a person."]
     for need in found["needs_a_person"]:
         lines += textwrap.wrap(need, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
     found_alerts = found["alerts"]
     lines += ["", "Alerts that are open" if found_alerts else "No alert is open."]
     for alert in found_alerts:
-        text = f"{alert['severity']} since {alert['since']}: {alert['sentence']} [{alert['id']}]"
+        # What is wrong with runs, sensors and requests is of a day, whatever sessions they are on.
+        of_session = alert["id"].partition(":")[0] in _OF_SESSIONS
+        since = f"session {alert['since']}" if of_session else f"{alert['since']} (UTC)"
+        text = f"{alert['severity']} since {since}: {alert['sentence']} [{alert['id']}]"
         lines += textwrap.wrap(text, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)
+
+
+def _row(name: str, words: str) -> list[str]:
+    return textwrap.wrap(words, WIDTH, initial_indent=f"{name:<14}", subsequent_indent=" " * 14, break_on_hyphens=False)

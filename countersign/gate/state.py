@@ -109,6 +109,8 @@ class Deployment:
     request: str | None
     conditions: tuple[str, ...] = ()
     why: str = ""
+    named: bool = False
+    """Whether people signed for this very model: they approved it, or it is the one that they rolled back to."""
 
     @property
     def unsigned(self) -> bool:
@@ -194,6 +196,10 @@ class State:
         own = [one for one in until if one.model == deployment.model and (one.request or one.decision == BOOTSTRAP)]
         return own[-1] if own else deployment
 
+    def is_reviewed(self, model: str) -> bool:
+        """Whether people ever signed that ``model`` goes into service; not by signing that another one leaves it."""
+        return any(deployment.named for deployment in self.deployments if deployment.model == model)
+
     def request(self, name: str) -> Request | None:
         """The request whose id is ``name``."""
         return next((request for request in self.requests if request.id == name), None)
@@ -261,8 +267,9 @@ def _deployed(state: State, line: Line) -> State:
     if not request:
         earlier = [d for d in state.deployments if d.model == line["model"]]
         conditions = earlier[-1].conditions if earlier else ()
+    named = found is not None or (state.rollback is not None and state.rollback.line == line["decision"])
     deployment = Deployment(
-        line["model"], _at(line), line["decision"], line["sha256"], request, conditions, line.get("why", "")
+        line["model"], _at(line), line["decision"], line["sha256"], request, conditions, line.get("why", ""), named
     )
     state = replace(state, deployments=(*state.deployments, deployment), rollback=None)
     if found:

@@ -126,8 +126,8 @@ def load_champion(store: ArtifactStore, journal: Journal, signers: Path, *, allo
         raise ModelError(
             f"expected a model in service, found none: {waiting.id} waits for a signature (countersign review)"
             if waiting
-            else "expected a model in service, found none in the journal. Train the first one: "
-            "dagster job execute -m definitions -j bootstrap_job"
+            else "expected a model in service, found none in the journal. Train the first one: countersign run, or "
+            "bootstrap_job in Dagster's pages"
         )
     if current.unsigned and not allow_unsigned:
         raise ModelError(

@@ -63,11 +63,15 @@ _POINTS: Final = 12
 
 @dataclass(frozen=True)
 class Standing:
-    """The model that made the scores of ``session``, the week's last; ``decision`` and ``since`` from the journal."""
+    """The model that made the scores of ``session``, the week's last.
+
+    ``decision``, ``why`` and ``since`` are of the deployment by which it was in service then, from the journal.
+    """
 
     session: str
     sha256: str
     decision: str
+    why: str
     since: str
     training: Mapping[str, Any]
     evaluation: Mapping[str, Any]
@@ -325,9 +329,9 @@ def _psi(facts: WeekFacts) -> list[Block]:
 def _standing(facts: WeekFacts) -> list[Block]:
     s = facts.standing
     word = (
-        "as the first model, without a signature: nobody has reviewed it"
+        "as the first model, without a signature"
         if s.decision == BOOTSTRAP
-        else f"by decision {s.decision[:12]}"
+        else f"by decision {s.decision[:12]} ({s.why})"
     )
     said = [
         f"{s.sha256[:12]} made the scores of {s.session}. It went into service on {s.since}, {word}.",

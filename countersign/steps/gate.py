@@ -33,6 +33,7 @@ from countersign.steps.standing import broken_condition, judged
 from countersign.storage.artifacts import Stored
 from countersign.storage.files import reached
 from countersign.storage.journal import Event
+from countersign.words import counted
 
 _MAX_CAUSE: Final = 500
 
@@ -358,22 +359,29 @@ class Standing:
 
 
 def standing(state: State) -> Standing:
-    """For the report. Raises nothing: it says what the journal says."""
+    """For the report and ``status``. Raises nothing: it says what the journal says.
+
+    Each of the needs begins as ``report.session_needs`` knows them: a later reader of a report leaves them out.
+    """
     current, request = state.champion, state.open_request
     sentence, needs, news = "not in service", list[str](), list[str]()
-    if current and current.unsigned:
-        sentence = "in service as the first model, without a signature"
-        needs.append("The model in service was deployed as the first one, without a signature: nobody has reviewed it.")
-    elif current:
-        sentence = f"in service since {current.at:%Y-%m-%d}: {current.why}"
+    if current:
+        sentence = deployment_words(state, current)
+        if not state.is_reviewed(current.model):
+            needs.append(
+                "The model in service was deployed as the first one, without a signature: nobody has reviewed it."
+            )
     if alone := state.unratified:
-        needs.append(f"{alone.id} was deployed by break-glass: a second signer has to ratify it (countersign ratify).")
+        needs.append(
+            f"The model in service was deployed by break-glass ({alone.id}): a second signer has to ratify it "
+            "(countersign ratify)."
+        )
     if current and current.line in state.broken and not state.fallback():
-        needs.append("A condition of the model's approval is broken, and there is no earlier model to return to.")
+        needs.append("The model in service broke a condition of its approval, and no earlier one can come back.")
     if request:
         needs.append(
-            f"A new model waits for a signature until {request.expires:%Y-%m-%d} ({len(request.approvals)} of "
-            f"{request.quorum} are there): countersign review {request.id}"
+            f"A new model waits until {request.expires:%Y-%m-%d}, with {len(request.approvals)} of "
+            f"{counted(request.quorum, 'signature')}: countersign review {request.id}"
         )
     last = state.requests[-1] if state.requests else None
     if last and last.outcome and last.outcome != "deployed":
@@ -381,6 +389,26 @@ def standing(state: State) -> Standing:
         because = f": {last.closing_reason}" if last.closing_reason else ""
         news.append(f"The candidate {last.candidate[:12]} ({last.id}) was {last.outcome}{by}{because}.")
     return Standing(sentence, tuple(needs), tuple(news))
+
+
+def deployment_words(state: State, deployment: Deployment) -> str:
+    """How a model got into service."""
+    if deployment.unsigned:
+        return "in service as the first model, without a signature"
+    # A model that came back may never have been approved.
+    first = " (deployed at first without a signature)" if state.origin(deployment).unsigned else ""
+    return f"in service since {deployment.at:%Y-%m-%d}: {deployment.why}{first}"
+
+
+def retrain_words(state: State) -> str | None:
+    """The newest wish for a retrain, while no request has come of it and no other model has come into service since."""
+    last, deployed = state.retrains[-1] if state.retrains else None, state.last_deployment
+    if last is None or state.request(last.answer or "") or (deployed and deployed.at > last.at):
+        return None
+    said = f"{last.asked_by or 'monitoring'} asked for one at {last.at:%Y-%m-%d %H:%M} UTC ({last.reason})"
+    if last.answer is None:
+        return f"{said}: its candidate is still to come. drift_sensor launches retrain_job, or you in Dagster's pages"
+    return f"{said}; it was {last.answer}"
 
 
 def waiting(project: Project, now: datetime) -> list[Verdict]:

@@ -35,8 +35,8 @@ class Quarter:
     digests: Mapping[str, str]
     judged_by: Mapping[str, str]
     """The digest of the thresholds, by session."""
-    models: Mapping[str, str]
-    """The digest of the model that made the scores, by session."""
+    scored_from: Mapping[str, Mapping[str, str]]
+    """What the scores were made from, by session: of which model, in service by which decision."""
 
 
 def quarter_sessions(project: Project, session: str) -> list[str]:
@@ -69,7 +69,7 @@ class QuarterReader:
             },
             digests={name: combined_digest([t.stored.sha256 for t in tables]) for name, tables in each.items()},
             judged_by={s: tables["metrics"].stored.inputs["thresholds"] for s, tables in self._kept.items()},
-            models={s: tables["scores"].stored.inputs["model"] for s, tables in self._kept.items()},
+            scored_from={s: tables["scores"].stored.inputs for s, tables in self._kept.items()},
         )
 
     def _tables(self, session: str) -> dict[str, Table]:

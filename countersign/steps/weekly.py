@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -146,7 +146,7 @@ def _facts(
     quarter, last = QuarterReader(project.store).read(present), present[-1]
     report, stored = project.store.read_text("report", last)
     words = read_commentary(project, week)
-    standing, waiting = _standing(project, last, quarter.models[last])
+    standing, waiting = _standing(project, last, quarter.scored_from[last])
     sunday = date.fromisoformat(monday) + timedelta(days=6)
     left = _alerts_until(project.alerts, sunday)
     replay = replay_source(project, None, sessions[-1], now)
@@ -184,10 +184,11 @@ def _facts(
     return facts, inputs
 
 
-def _standing(project: Project, session: str, sha256: str) -> tuple[Standing, list[str]]:
-    """The model that scored ``session``, and a sentence on a candidate that waits for a signature."""
+def _standing(project: Project, session: str, inputs: Mapping[str, str]) -> tuple[Standing, list[str]]:
+    """The model that scored ``session``, as it was in service then, and a sentence on a candidate that waits."""
+    sha256, decision = inputs["model"], inputs.get("decision")
     document, state = read_model(project.store, sha256).document, state_of(project.journal.read())
-    deployed = [deployment for deployment in state.deployments if deployment.model == sha256]
+    deployed = [d for d in state.deployments if d.model == sha256 and decision in (None, d.decision)]
     if not deployed:
         raise ArtifactError(
             f"expected the journal to say when {sha256[:12]}, which made the scores of {session}, went into service; "
@@ -197,6 +198,7 @@ def _standing(project: Project, session: str, sha256: str) -> tuple[Standing, li
         session=session,
         sha256=sha256,
         decision=deployed[-1].decision,
+        why=deployed[-1].why,
         since=f"{deployed[-1].at:%Y-%m-%d %H:%M} UTC",
         training=document["training"],
         evaluation=document["evaluation"],

@@ -154,6 +154,7 @@ def facts(thresholds: Thresholds) -> WeekFacts:
             session=WEEK[-1],
             sha256="c" * 64,
             decision="bootstrap",
+            why="",
             since="2008-09-01 12:00 UTC",
             training={"first_session": "2000-03-01", "last_session": "2008-08-29", "rows": 7170, "symbols": ["MSFT"]},
             evaluation={

@@ -506,6 +506,23 @@ def test_a_rollback_takes_one_signature_and_brings_back_the_model_with_its_condi
     sound(desk)
 
 
+@pytest.mark.parametrize("how", ["rollback", "revoke"])
+def test_a_first_model_that_came_back_is_reviewed_only_where_people_signed_for_that_very_model(
+    desk: Desk, how: str
+) -> None:
+    policy(desk.home, on_revoke="rollback")
+    first = desk.scoring()
+    desk.ask(1)
+    desk.decide("approve", "alice", LATER)
+    desk.deploy(LATER)
+    desk.decide("rollback" if how == "rollback" else "revoke", "bob", LATER, reason="holds too much")
+    assert desk.deploy(LATER) == first
+    stands = standing(desk.state)
+    assert stands.sentence.startswith("in service since 2013-03-04: bob@example.com ")
+    assert stands.sentence.endswith(": holds too much (deployed at first without a signature)")
+    assert any("nobody has reviewed it" in need for need in stands.needs) == (how == "revoke")
+
+
 def test_history_names_the_approval_that_was_in_force_when_a_date_was_scored(desk: Desk) -> None:
     """The same model: approved, rolled back, approved again, and returned to after that."""
     sessions = desk.project.daily_sessions(NOON)[:4]

@@ -99,10 +99,14 @@ def test_a_review_lies_by_its_iso_week_as_a_page_and_a_text_and_names_what_it_is
 
 
 def test_what_comes_after_a_week_changes_no_byte_of_its_review(first: Made, project: Project, now: datetime) -> None:
-    """The alert ends in the week after, another one opens, and the review's own check fails: none is of that week."""
+    """The alert ends in the week after, another one opens, the review's own check fails, and the model leaves and comes
+    back by a signature: none is of that week."""
     late = CheckResult("sessions_reviewed", "fail", "too late")
     note_checks(project, "metrics", [("2008-09-09", PASSED), ("2008-09-10", FAILED)], now)
     note_checks(project, "weekly_review", [(FIRST, late)], now)
+    model = project.store.digest("model", None)
+    again_in_service = {"model": model, "decision": "d" * 64, "request": None, "replaces": "e" * 64}
+    project.journal.append("deployed", now, why="alice@example.com rolled back: it was right", **again_in_service)
     (again,) = review_weeks(project, [FIRST], now.replace(year=2014))
     assert again.stored.sha256 == first.stored.sha256
     assert again.numbers["open_alerts"] == 1

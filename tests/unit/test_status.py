@@ -1,0 +1,80 @@
+"""Status: that it speaks of the models as they stand now, and of dates as what they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from countersign.monitoring.alerts import Verdict
+from countersign.status import project_status, status_text
+from countersign.steps.alerts import note
+from countersign.steps.gate import waiting
+from countersign.steps.retrain import ask_as_person, request_sign_off
+from tests.desk import ASKER, HOUR, NOON, Desk
+from tests.steps import run_sessions
+
+SESSION = "2008-09-02"
+LATER = NOON + HOUR
+
+
+def words(desk: Desk) -> str:
+    return " ".join(status_text(project_status(desk.project, LATER)).split())
+
+
+def row(desk: Desk, name: str) -> str:
+    """What stands behind ``name`` in the head of status."""
+    text = status_text(project_status(desk.project, LATER))
+    return " ".join(text.partition(f"\n{name} ")[2].partition("\n\n")[0].split())
+
+
+def needs(desk: Desk) -> str:
+    found: list[Any] = project_status(desk.project, LATER)["needs_a_person"]
+    return "\n".join(found)
+
+
+def test_once_the_model_is_revoked_the_first_line_on_it_says_that_none_is_in_service(desk: Desk) -> None:
+    model = desk.scoring()
+    desk.decide("revoke", "bob", LATER, reason="restated prices")
+    assert row(desk, "Model").startswith(f"none in service: bob@example.com revoked {model[:12]} Sessions")
+    assert "restated prices" in needs(desk)
+    assert project_status(desk.project, LATER)["model"] is None
+
+
+def test_what_a_report_said_of_the_models_is_told_as_it_is_now_from_the_moment_of_a_decision_on(desk: Desk) -> None:
+    desk.ask(1)
+    run_sessions(desk.project, [SESSION], NOON)
+    report = " ".join(desk.project.store.read_text("report", SESSION)[0].split())
+    for said in ("deployed as the first one, without a signature", "A new model waits until"):
+        assert said in report
+        assert needs(desk).count(said) == 1
+
+    desk.decide("approve", "alice", NOON, break_glass=True, reason="losses are running")
+    assert "alice@example.com approved r1. sign_off_sensor deploys it, or now: countersign deploy" in needs(desk)
+    desk.deploy(NOON)
+    for over in ("without a signature", "A new model", "countersign deploy"):
+        assert over not in needs(desk)
+    assert needs(desk).count("by break-glass (r1)") == 1
+
+    run_sessions(desk.project, [SESSION], NOON)
+    desk.decide("ratify", "bob", NOON)
+    assert "break-glass" not in needs(desk)
+
+
+def test_a_wish_for_a_retrain_is_told_until_something_comes_of_it(desk: Desk) -> None:
+    assert "Retrain" not in words(desk)
+    retrain = ask_as_person(desk.project, "autumn", ASKER, NOON)
+    assert f"{ASKER} asked for one at 2013-03-04 12:00 UTC (autumn): its candidate is still to come" in words(desk)
+    champion = desk.scoring()
+    request_sign_off(desk.project, retrain, champion, "e" * 64, champion, (), NOON)
+    blocked = "(autumn); it was blocked: the retrain made the model that is in service: nothing has been learned since"
+    assert blocked in words(desk)
+    desk.ask(1, NOON + timedelta(minutes=1))
+    assert "Retrain" not in words(desk)
+
+
+def test_an_alert_of_a_session_is_told_apart_from_one_of_a_day(desk: Desk) -> None:
+    desk.ask(1)
+    low = Verdict("metrics", "auc", "model", "fail", "warning", "2008-10-03", "AUC 0.510 is low")
+    note(desk.project, [low, *waiting(desk.project, LATER)], LATER)
+    assert "warning since session 2008-10-03: AUC 0.510 is low [metrics:auc@2008-10-03]" in words(desk)
+    assert "warning since 2013-03-04 (UTC): r1 waits since 2013-03-04 12:00 UTC" in words(desk)
