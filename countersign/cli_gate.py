@@ -18,13 +18,22 @@ import click
 from countersign.cli_terminal import Day, Terminal, as_text
 
 if TYPE_CHECKING:
-    from countersign.gate.statement import Decision
+    from countersign.gate.statement import Decision, Statement
     from countersign.project import Project
 
 _DATE: Final = click.DateTime(["%Y-%m-%d"])
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _SHOWN_FIRST: Final = ("approve", "ratify")
 """Decisions before which a person sees what they are on."""
+
+_QUESTIONS: Final[dict[Decision, str]] = {
+    "approve": "Approve {}",
+    "reject": "Reject {} for good",
+    "request-changes": "Send {} back for changes",
+    "ratify": "Ratify {}",
+    "revoke": "Revoke {}, the model in service",
+    "rollback": "Return to {}",
+}
 
 
 def _signing(command: Callable[..., None]) -> Callable[..., None]:
@@ -63,7 +72,7 @@ def _approving(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-_YES: Final = click.option("--yes", is_flag=True, help="Do not ask to type the request's id.")
+_YES: Final = click.option("--yes", is_flag=True, help="Do not ask; has to be given where there is no terminal.")
 
 
 @click.command()
@@ -77,14 +86,18 @@ def review(terminal: Terminal, request: str | None, as_json: bool) -> None:
     """
     from countersign.gate.rules import not_due
     from countersign.review import review, review_text
-    from countersign.steps.gate import awaited, gate_state
+    from countersign.steps.gate import awaited, gate_state, retrain_words
+    from countersign.words import as_sentence
 
     project, now = terminal.open_project(), terminal.clock()
     state = gate_state(project)
     found = awaited(state, request, "approve") if request else state.open_request or state.unratified
     if found is None:
-        said = not_due(state, now)
-        click.echo(as_text({"request": None, "standing": said}) if as_json else said[0].upper() + said[1:])
+        said, retrain = not_due(state, now), retrain_words(state)
+        if as_json:
+            click.echo(as_text({"request": None, "standing": said, "retrain": retrain}))
+        else:
+            click.echo(as_sentence(said) + (f"\nRetrain: {retrain}." if retrain else ""))
         return
     facts = review(project, state, found, now)
     click.echo(as_text(facts) if as_json else review_text(facts))
@@ -96,19 +109,20 @@ def review(terminal: Terminal, request: str | None, as_json: bool) -> None:
 @_approving
 @_YES
 @click.pass_obj
-def approve(terminal: Terminal, /, request: str | None, yes: bool, **signing: Any) -> None:
+def approve(terminal: Terminal, /, request: str | None, **signing: Any) -> None:
     """Sign that the candidate of REQUEST (default: the one that waits) may replace the model in service.
 
-    On a terminal it shows what is signed and asks to type the request's id.
+    It shows what is signed, in short, and asks to type the request's id.
 
     Example: countersign approve r1 --condition "auc over 20 sessions below 0.65"
     """
-    _decide(terminal, "approve", request, yes=yes, **signing)
+    _decide(terminal, "approve", request, **signing)
 
 
 @click.command()
 @click.argument("request", required=False)
 @_signing
+@_YES
 @click.pass_obj
 def reject(terminal: Terminal, /, request: str | None, **signing: Any) -> None:
     """Sign that the candidate of REQUEST is not put into service; final, and takes a reason.
@@ -121,6 +135,7 @@ def reject(terminal: Terminal, /, request: str | None, **signing: Any) -> None:
 @click.command("request-changes")
 @click.argument("request", required=False)
 @_signing
+@_YES
 @click.pass_obj
 def request_changes(terminal: Terminal, /, request: str | None, **signing: Any) -> None:
     """Sign that something has to change before the next candidate; closes REQUEST, and takes a reason.
@@ -135,16 +150,17 @@ def request_changes(terminal: Terminal, /, request: str | None, **signing: Any) 
 @_signing
 @_YES
 @click.pass_obj
-def ratify(terminal: Terminal, /, request: str | None, yes: bool, **signing: Any) -> None:
+def ratify(terminal: Terminal, /, request: str | None, **signing: Any) -> None:
     """Sign, as a second signer, for what was deployed by break-glass.
 
     Example: countersign ratify r1
     """
-    _decide(terminal, "ratify", request, yes=yes, **signing)
+    _decide(terminal, "ratify", request, **signing)
 
 
 @click.command()
 @_signing
+@_YES
 @click.pass_obj
 def revoke(terminal: Terminal, /, **signing: Any) -> None:
     """Sign that the model in service leaves it; what follows, gate.on_revoke says. Takes a reason.
@@ -157,6 +173,7 @@ def revoke(terminal: Terminal, /, **signing: Any) -> None:
 @click.command()
 @click.argument("model", required=False)
 @_signing
+@_YES
 @click.pass_obj
 def rollback(terminal: Terminal, /, model: str | None, **signing: Any) -> None:
     """Sign that an earlier model returns: MODEL, by the first digits of its digest; default: the one before.
@@ -181,13 +198,15 @@ def sign(terminal: Terminal, /, decision: Decision, target: str | None, print_co
 
     Example: countersign sign --print-config approve r1
     """
+    from countersign.gate.signature import sign
     from countersign.gate.statement import Decision
 
     if decision not in get_args(Decision):
         raise click.BadParameter(f"expected one of {', '.join(get_args(Decision))}", param_hint="DECISION")
     project = terminal.open_project()
-    statement, signature = _signed(terminal, project, decision, target, **signing)
-    config = {"ops": {"sign_off": {"config": {"statement": statement, "signature": signature}}}}
+    statement, key = _statement(terminal, project, decision, target, **signing)
+    signed = {"statement": statement.to_bytes().decode(), "signature": sign(statement.to_bytes(), key)}
+    config = {"ops": {"sign_off": {"config": signed}}}
     click.echo(_yaml(config) if print_config else as_text(config))
 
 
@@ -207,7 +226,7 @@ def _yaml(config: dict[str, Any]) -> str:
     return str(yaml.dump(config, Dumper=Blocks, width=sys.maxsize, allow_unicode=True, sort_keys=False)).rstrip("\n")
 
 
-def _signed(
+def _statement(
     terminal: Terminal,
     project: Project,
     decision: Decision,
@@ -218,12 +237,11 @@ def _signed(
     principal: str | None,
     conditions: tuple[str, ...] = (),
     break_glass: bool = False,
-) -> tuple[str, str]:
-    """A statement and the signature on it."""
+) -> tuple[Statement, Path]:
+    """What is to be signed, and the key."""
     from countersign.errors import GateError
     from countersign.gate.conditions import parse_condition
     from countersign.gate.keys import first_listed, signer_of
-    from countersign.gate.signature import sign
     from countersign.gate.signers import list_signers
     from countersign.steps.gate import prepare
 
@@ -241,36 +259,44 @@ def _signed(
         reason=reason,
         conditions=[parse_condition(text) for text in conditions],
         break_glass=break_glass,
-    ).to_bytes()
-    return statement.decode(), sign(statement, path)
+    )
+    return statement, path
 
 
-def _decide(terminal: Terminal, decision: Decision, target: str | None, *, yes: bool = True, **signing: Any) -> None:
+def _decide(terminal: Terminal, decision: Decision, target: str | None, *, yes: bool, **signing: Any) -> None:
     """Sign and put on record, in one step."""
-    from countersign.gate.rules import due, require_open
+    from countersign.gate.rules import due, require_unratified
+    from countersign.gate.signature import sign
     from countersign.review import decision_text, review, summary_text
     from countersign.steps.gate import awaited, gate_state, submit
 
     project = terminal.open_project()
+    # What is shown and asked for is what is signed, whatever else has come to wait meanwhile.
+    statement, key = _statement(terminal, project, decision, target, **signing)
     if decision in _SHOWN_FIRST:
-        state, now = gate_state(project), terminal.clock()
-        request = awaited(state, target, decision)
-        if decision == "approve":
-            require_open(state, request, now)
-        # What was shown is what is signed, whatever else has come to wait meanwhile.
-        target = request.id
-        click.echo(summary_text(review(project, state, request, now)) + "\n", err=True)
-        if not yes and sys.stdin.isatty():
-            _confirm(decision, request.id)
-    line = submit(project, *_signed(terminal, project, decision, target, **signing), terminal.clock())
+        state = gate_state(project)
+        request = awaited(state, statement.request, decision)
+        if decision == "ratify":
+            require_unratified(request)
+        click.echo(summary_text(review(project, state, request, terminal.clock())) + "\n", err=True)
+    if not yes:
+        _confirm(decision, statement.request or statement.candidate[:12])
+    signed = statement.to_bytes()
+    line = submit(project, signed.decode(), sign(signed, key), terminal.clock())
     state, policy = gate_state(project), project.config.gate.on_revoke
     click.echo(decision_text(line, state, next(iter(due(state, terminal.clock(), policy)), None), policy))
 
 
-def _confirm(decision: str, request: str) -> None:
-    typed = click.prompt(f"Type {request} to {decision} it", default="", show_default=False, err=True)
-    if typed.strip() != request:
-        raise click.UsageError(f"expected {request}, found {typed.strip() or 'nothing'}: nothing was signed")
+def _confirm(decision: Decision, name: str) -> None:
+    question = _QUESTIONS[decision].format(name)
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{question}? Expected a terminal on which to ask that, found none: nothing was signed. Sign without being "
+            "asked: the same with --yes"
+        )
+    typed = click.prompt(f"{question}? Type {name} to sign", default="", show_default=False, err=True)
+    if typed.strip() != name:
+        raise click.UsageError(f"expected {name}, found {typed.strip() or 'nothing'}: nothing was signed")
 
 
 @click.group()
@@ -434,6 +460,7 @@ def verify(terminal: Terminal, as_json: bool) -> None:
     """
     from countersign.errors import JournalError
     from countersign.steps.gate import gate_state, verify_project
+    from countersign.words import counted
 
     project = terminal.open_project()
     try:
@@ -448,7 +475,7 @@ def verify(terminal: Terminal, as_json: bool) -> None:
         click.echo("\n".join(wrong))
     else:
         champion = gate_state(project).champion
-        click.echo(f"{lines} lines, every one as the rules allow, every signature good.")
+        click.echo(f"{counted(lines, 'line')}, every one as the rules allow, every signature good.")
         click.echo(f"In service: {champion.model}, whole." if champion else "No model is in service.")
     if wrong:
         sys.exit(1)
@@ -461,7 +488,7 @@ def verify(terminal: Terminal, as_json: bool) -> None:
 def history(terminal: Terminal, session: str | None, as_json: bool) -> None:
     """Show which model scored SESSION, who approved it and on what evidence; without one, the whole journal.
 
-    Example: countersign history 2008-12-23
+    Example: countersign history 2008-09-30
     """
     from countersign.history import life, life_text, session_history, session_text
 
@@ -471,7 +498,7 @@ def history(terminal: Terminal, session: str | None, as_json: bool) -> None:
         click.echo(as_text(found) if as_json else session_text(found))
     else:
         lines = life(project.journal.read())
-        click.echo(as_text(lines) if as_json else life_text(lines))
+        click.echo(as_text(lines) if as_json else life_text(lines, short=sys.stdout.isatty()))
 
 
 @click.command()

@@ -6,6 +6,7 @@ belong here: whether the record is sound (``gate.audit``).
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -18,7 +19,7 @@ from countersign.steps.gate import evidence_path
 from countersign.tables import SCORES
 
 _WORDS: Final = 70
-"""Characters of the last column of the table: what does not fit stands in ``--json``."""
+"""Characters of the last column of a table that is to be short."""
 
 
 def life(lines: Sequence[Line]) -> list[dict[str, Any]]:
@@ -37,15 +38,15 @@ def life(lines: Sequence[Line]) -> list[dict[str, Any]]:
     ]
 
 
-def life_text(found: Sequence[Mapping[str, Any]]) -> str:
-    """``life`` as a table of 120 columns at the most."""
+def life_text(found: Sequence[Mapping[str, Any]], *, short: bool = False) -> str:
+    """``life`` as a table, a line a row; where it is to be ``short``, for a screen, long words are cut."""
     if not found:
         return "The journal is empty: no model was ever in service."
     widths = {name: max(len(str(one[name])) for one in found) for name in ("event", "on", "by")}
     rows = []
     for one in found:
         what = " ".join(one["what"].split())
-        what = what if len(what) <= _WORDS else what[: _WORDS - 1] + "…"
+        what = textwrap.shorten(what, _WORDS, placeholder=" …") if short else what
         cells = "  ".join(f"{one[name]:<{width}}" for name, width in widths.items())
         rows.append(f"{one['line']:>4}  {one['at'][:16].replace('T', ' ')}  {cells}  {what}".rstrip())
     return "\n".join(rows)
@@ -58,6 +59,7 @@ def _other(line: Line) -> str:
 
 _WHAT: Final[dict[str, Callable[[Line], str]]] = {
     EVENT: lambda line: f"{line['symbol']} ({line['rule']}): {line['reason']}",
+    "schema_accepted": lambda line: f"{line['reason']} ({'; '.join(line['changed'])})",
     "deployed": lambda line: (
         f"{line['model'][:12]}: "
         + ("the first model, without a signature" if line["decision"] == BOOTSTRAP else line["why"])
@@ -91,7 +93,10 @@ def session_history(project: Project, session: str) -> dict[str, Any]:
             **_model(state, stored.inputs["model"], decision=stored.inputs.get("decision")),
         }
     if said is None and latest is None:
-        raise SessionError(f"expected a session that was scored, found no score of {session}. Run it first")
+        raise SessionError(
+            f"expected a session that was scored, found no score of {session}. Run it first: countersign run --session "
+            f"{session}"
+        )
     first = None
     if said:
         # The scores name the decision; where they were made again since, the time has to tell.

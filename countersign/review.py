@@ -7,7 +7,7 @@ here: the page with plots, deciding (``gate``).
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -101,8 +101,8 @@ def _standing(state: State, request: Request, now: datetime) -> str:
 def review_text(found: Mapping[str, Any]) -> str:
     """``review`` in words."""
     lines = [*_head(found), "", *_verdict(found), "", *_checks(found)]
-    if found["comparison"]:
-        lines += ["", *_measures(found["comparison"]), "", *_coefficients(found["comparison"])]
+    if comparison := found["comparison"]:
+        lines += ["", *_measures(comparison["stretches"]), *_by_symbol(comparison), "", *_coefficients(comparison)]
     elif found["evaluation"]:
         lines += ["", *_first_model(found["evaluation"])]
     if found["shadow"]:
@@ -112,7 +112,8 @@ def review_text(found: Mapping[str, Any]) -> str:
 
 
 def summary_text(found: Mapping[str, Any]) -> str:
-    """What stands on one screen before a person signs: who asked, the verdict, what did not pass, the digests."""
+    """What a person sees before signing: who asked, the verdict, what did not pass, the measures over all sessions, the
+    digests. The rest stands in ``review_text``."""
     passed = sum(check["status"] == "pass" for check in found["checks"])
     doubtful = [f"  {c['status']}: {c['name']}: {c['sentence']}" for c in found["checks"] if c["status"] != "pass"]
     lines = [*_head(found), "", *_verdict(found), ""]
@@ -120,7 +121,12 @@ def summary_text(found: Mapping[str, Any]) -> str:
         f"Checks        {passed} of {len(found['checks'])} passed",
         *(line for d in doubtful for line in _wrap(d)),
     ]
+    if comparison := found["comparison"]:
+        lines += ["", *_measures(comparison["stretches"][:1])]
+    elif found["evaluation"]:
+        lines += ["", *_first_model(found["evaluation"])]
     lines += ["", *_digests(found)[:4], "", *_signatures(found)]
+    lines += ["", f"All of it: countersign review {found['request']}"]
     return "\n".join(lines)
 
 
@@ -162,12 +168,14 @@ def _checks(found: Mapping[str, Any]) -> list[str]:
     return lines if found["checks"] else ["Automatic checks: a first model has none"]
 
 
-def _measures(comparison: Mapping[str, Any]) -> list[str]:
+def _measures(stretches: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not stretches:
+        return ["Measures: none, no session after the champion's last one has a known outcome"]
     lines = [
         f"{'Measures':<19}{'candidate':>9}{'champion':>10}{'baseline':>10}  "
         f"{'minus champion [95 %]':<25} minus baseline [95 %]"
     ]
-    for stretch in comparison["stretches"]:
+    for stretch in stretches:
         name = _STRETCHES.get(stretch["name"], stretch["name"])
         lines.append(
             f"{name}, {stretch['first']} … {stretch['last']}: {stretch['sessions']} sessions, {stretch['rows']} rows"
@@ -176,9 +184,11 @@ def _measures(comparison: Mapping[str, Any]) -> list[str]:
             who = "".join(f"{_number(one[who]):>{width}}" for who, width in zip(_WHO, (8, 10, 10), strict=True))
             over = [_difference(one[f"over_{rival}"]) for rival in ("champion", "baseline")]
             lines.append(f"  {measure:<18}{who}  {over[0]:<25} {over[1]}".rstrip())
-    if not comparison["stretches"]:
-        lines = ["Measures: none, no session after the champion's last one has a known outcome"]
-    symbols = comparison["symbols"]
+    return lines
+
+
+def _by_symbol(comparison: Mapping[str, Any]) -> list[str]:
+    lines, symbols = list[str](), comparison["symbols"]
     if symbols:
         lines += ["", f"{'':<14}{'':>6}{'QLIKE':>30}{'Brier loss':>30}"]
         lines.append(f"{'By symbol':<14}{'rows':>6}" + "".join(f"{who:>10}" for who in _WHO * 2))

@@ -107,12 +107,17 @@ def _asked(request: Request, signer: Signer) -> bool:
     return request.asked_by is not None and signer.principal.casefold() == request.asked_by.casefold()
 
 
-def _admit_ratify(request: Request, signer: Signer) -> None:
+def require_unratified(request: Request) -> None:
+    """Raise ``GateError`` where ``request`` waits for nobody to ratify it."""
     if not request.by_break_glass or request.ratified_by:
         raise GateError(
             f"expected {request.id} to have been deployed by break-glass and not yet ratified; found it "
             f"{request.outcome or 'open'}{f', ratified by {request.ratified_by}' if request.ratified_by else ''}"
         )
+
+
+def _admit_ratify(request: Request, signer: Signer) -> None:
+    require_unratified(request)
     if _asked(request, signer) or _is_among(signer, request.approvals):
         raise GateError(f"{signer.principal} broke the glass or asked for the retrain: another signer has to ratify it")
 

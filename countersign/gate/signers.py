@@ -161,7 +161,8 @@ def init_key(path: Path, comment: str, *, passphrase: bool = True) -> str:
     """Make an Ed25519 key at ``path`` and ``path``.pub, and return the text of the latter.
 
     ssh-keygen asks for the passphrase on the terminal; without one (tests, the demo), whoever can read the file can
-    sign. Raises ``GateError`` where either file is there already: a key is never written over.
+    sign. Raises ``GateError`` where either file is there already: a key is never written over; and where a passphrase
+    was to be asked for and none was given, as without a terminal: no key is left then.
     """
     public = path.with_name(path.name + ".pub")
     for file in (path, public):
@@ -184,6 +185,15 @@ def init_key(path: Path, comment: str, *, passphrase: bool = True) -> str:
         raise GateError(f"ssh-keygen made no key at {path} within {_KEY_SECONDS} s. Run it again") from error
     if done.returncode or not public.exists():
         raise GateError(f"ssh-keygen made no key at {path}; it says why above")
+    if passphrase:
+        opened = subprocess.run([command[0], "-y", "-P", "", "-f", path], stdin=subprocess.DEVNULL, capture_output=True)
+        if not opened.returncode:
+            path.unlink()
+            public.unlink()
+            raise GateError(
+                "expected a passphrase, found none: no key was made. Type one on a terminal, or say --no-passphrase "
+                "where whoever can read the file may sign"
+            )
     return public.read_text(encoding="utf-8")
 
 

@@ -102,7 +102,8 @@ class Statement:
         )
         _expect("reason", is_text(self.reason), f"up to {MAX_REASON} printable characters and newlines", self)
         needed = self.decision in _WITH_REASON or self.break_glass
-        _expect("reason", not needed or bool(self.reason.strip()), "a reason for this decision", self)
+        what = "break-glass" if self.break_glass else self.decision
+        _expect("reason", not needed or bool(self.reason.strip()), f'why, with {what}: --reason "…"', self)
         most = MAX_CONDITIONS if self.decision == "approve" else 0
         _expect("conditions", len(self.conditions) <= most, f"at most {most} with {self.decision}", self)
         _expect("conditions", len(set(self.conditions)) == len(self.conditions), "each condition once", self)

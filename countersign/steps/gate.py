@@ -104,12 +104,17 @@ def prepare(
 
 def awaited(state: State, name: str | None, decision: Decision) -> Request:
     """The request called ``name``, or the one that waits for ``decision``. Raises ``GateError`` where there is none."""
-    found = state.request(name) if name else state.open_request
-    if decision == "ratify" and not name:
-        found = state.unratified
+    waits = state.unratified if decision == "ratify" else state.open_request
+    found = state.request(name) if name else waits
     if found is None:
-        known = ", ".join(r.id for r in state.requests) or "none yet"
-        raise GateError(f"expected a request that waits for a decision, found {name or 'none'} (there are: {known})")
+        known = f"there are {', '.join(r.id for r in state.requests)}"
+        known = known if state.requests else "no candidate has asked for a signature yet"
+        if name:
+            raise GateError(f"expected the id of a request, found {name}: {known}")
+        what = (
+            "was deployed by break-glass and waits to be ratified" if decision == "ratify" else "waits for a decision"
+        )
+        raise GateError(f"expected a request that {what}, found none: {known}")
     return found
 
 

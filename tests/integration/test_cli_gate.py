@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -25,6 +25,8 @@ from countersign.cli_terminal import Terminal
 from countersign.errors import GateError
 from countersign.gate.signers import add_signer, init_key
 from countersign.gate.state import Request
+from countersign.gate.statement import Decision
+from countersign.history import life, life_text
 from countersign.project import Project, open_project
 from countersign.steps.gate import decided, gate_state, read_evidence
 from countersign.steps.model import train_first_model
@@ -37,6 +39,7 @@ SESSIONS = ["2008-09-02", "2008-09-03"]
 ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
 DORA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDnqzCeOyAkShC/8lXhao+s1grLz/9R419zENACxb7kz"
 SOON = timedelta(minutes=1)
+DECISIONS = get_args(Decision)
 
 
 @dataclass(frozen=True)
@@ -61,18 +64,19 @@ class Office:
         return str(self.home / "keys" / name.split("@")[0])
 
     def run(self, *arguments: str, key: str | None = None) -> Result:
-        """As typed by whoever has ``key`` in the environment."""
+        """As typed by whoever has ``key`` in the environment, who is not asked whether a decision is meant."""
         environment = {"COUNTERSIGN_KEY": self.key(key)} if key else {}
-        return CliRunner().invoke(main, ["--home", str(self.home), *arguments], env=environment)
+        sure = ["--yes"] if arguments[0] in DECISIONS else []
+        return CliRunner().invoke(main, ["--home", str(self.home), *arguments, *sure], env=environment)
 
-    def ask_again(self, quorum: int) -> Request:
-        """Another request, for the same candidate, under another policy."""
+    def ask_again(self, quorum: int = 1, evidence: str = "") -> Request:
+        """Another request, for the same candidate, under another policy or on other evidence."""
         project, now = self.project, datetime.now(UTC)
         config = self.home / "config" / "pipeline.yaml"
         config.write_text(config.read_text(encoding="utf-8").replace("quorum: 1", f"quorum: {quorum}"))
         old, retrain = self.request, ask_as_person(project, "once more", BOB, now)
         assert old.champion is not None, old
-        request_sign_off(self.project, retrain, old.candidate, old.evidence, old.champion, (), now)
+        request_sign_off(self.project, retrain, old.candidate, evidence or old.evidence, old.champion, (), now)
         return self.request
 
 
@@ -138,9 +142,9 @@ def test_the_whole_story_in_a_shell_with_a_key_of_the_signer_s_own(office: Offic
     assert program == "countersign"
     shell(*send)
     assert "dora@example.com" in shell("review")
-    assert "countersign deploy" in shell("approve", "r1", "--reason", "calmer in the tails")
+    assert "countersign deploy" in shell("approve", "r1", "--reason", "calmer in the tails", "--yes")
     assert candidate in shell("deploy")
-    shell("rollback", "--reason", "shown to the new colleague")
+    shell("rollback", "--reason", "shown to the new colleague", "--yes")
     assert champion in shell("deploy")
     assert "signature good" in shell("verify")
     assert [line["event"] for line in office.lines][-4:] == ["signed", "deployed", "signed", "deployed"]
@@ -158,6 +162,9 @@ def test_every_command_of_the_guide_to_signing_runs_in_the_order_it_is_shown(
         if arguments[:2] == ["signer", "init"]:
             # A passphrase is typed on the terminal.
             arguments.append("--no-passphrase")
+        if arguments[0] in DECISIONS:
+            # And so is the name of what is signed.
+            arguments.append("--yes")
         environment, home = {"HOME": str(tmp_path), "COUNTERSIGN_KEY": ""}, office.home
         if arguments[0] == "sign":
             # Another way to do what was done before: where it has not been.
@@ -166,6 +173,18 @@ def test_every_command_of_the_guide_to_signing_runs_in_the_order_it_is_shown(
         assert result.exit_code == 0, (number, command, result.stderr)
     [approval] = [line for line in office.lines if line["event"] == "signed" and line["decision"] == "approve"]
     assert approval["signer"] == "erin@example.com"
+
+
+def test_the_command_in_the_guide_that_takes_the_digest_of_the_model_in_service_gives_its_digest(
+    office: Office, root: Path
+) -> None:
+    text = (root / "docs" / "signing.md").read_text(encoding="utf-8")
+    (block,) = [part.split("```")[0] for part in text.split("```bash\n") if "sha256sum" in part]
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-ec", block], cwd=office.home, env={"PATH": programs}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [office.request.champion, "-"]
 
 
 def test_review_says_since_when_until_when_for_whom_and_what_to_type(office: Office) -> None:
@@ -220,7 +239,7 @@ def test_a_request_that_expired_is_shown_as_such_and_cannot_be_approved(office: 
     assert "Request       r1: expired" in text
     assert "countersign approve" not in text
     with pytest.raises(GateError, match="r1 expired"):
-        CliRunner().invoke(cli_gate.approve, ["r1"], obj=late, catch_exceptions=False)
+        CliRunner().invoke(cli_gate.approve, ["r1", "--yes"], obj=late, catch_exceptions=False)
 
 
 def test_a_first_model_that_waits_for_a_signature_is_shown_with_its_walk_forward_numbers_and_deployed(
@@ -237,14 +256,20 @@ def test_a_first_model_that_waits_for_a_signature_is_shown_with_its_walk_forward
     measured = read_evidence(office.project, office.request)["evaluation"]["table"]["qlike"]
     [row] = [line for line in office.run("review").stdout.splitlines() if line.split()[:1] == ["qlike"]]
     assert row.split()[1:] == [f"{measured[who]:.4f}" for who in ("model", "baseline")]
-    assert office.run("approve", key=ALICE).exit_code == 0
+    done = office.run("approve", key=ALICE)
+    assert (done.exit_code, row in done.stderr.splitlines()) == (0, True)
     assert office.request.candidate in office.run("deploy").stdout
     assert office.run("verify").exit_code == 0
 
 
 def test_review_of_a_project_in_which_nothing_waits_says_so(home: Path) -> None:
-    result = CliRunner().invoke(main, ["--home", str(home), "review"])
+    office = Office(home)
+    result = office.run("review")
     assert (result.exit_code, "no open request" in result.stdout) == (0, True)
+    assert "found r1: no candidate has asked for a signature yet" in refusal(office.run("review", "r1"))
+    ask_as_person(office.project, "autumn", BOB, datetime.now(UTC))
+    assert f"Retrain: {BOB} asked for one" in office.run("review").stdout
+    assert "1 line" not in office.run("verify").stdout.replace("2 lines", "")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +291,7 @@ def test_the_launchpad_and_the_command_line_write_the_same_journal(
     for number, command in enumerate((getattr(cli_gate, decision.replace("-", "_")), cli_gate.sign)):
         office = Office(Path(shutil.copytree(waiting, tmp_path / str(number))))
         terminal = Terminal(office.home, lambda: now, Path(office.key(ALICE)), tmp_path)
-        first = ["--print-config", decision] if command is cli_gate.sign else []
+        first = ["--print-config", decision] if command is cli_gate.sign else ["--yes"]
         result = CliRunner().invoke(command, [*first, *extra], obj=terminal, catch_exceptions=False)
         if command is cli_gate.sign:
             assert office.request.approvals == ()
@@ -358,7 +383,7 @@ def test_the_default_key_is_the_first_one_of_the_person_s_that_may_sign_now(offi
             since = now - timedelta(days=9 if name == "b_ended" else 1)
             add_signer(signers, name, public, since, since + timedelta(days=8))
     terminal = Terminal(office.home, lambda: now + SOON, None, keys)
-    done = CliRunner().invoke(cli_gate.approve, [], obj=terminal, catch_exceptions=False)
+    done = CliRunner().invoke(cli_gate.approve, ["--yes"], obj=terminal, catch_exceptions=False)
     assert (done.exit_code, office.request.approvals[0].signer) == (0, "c_mine")
 
 
@@ -369,7 +394,9 @@ def test_the_default_key_is_the_first_one_of_the_person_s_that_may_sign_now(offi
         (("approve", "r9"), "r9"),
         (("approve", "r1", "--condition", "auc below 0.65"), "auc over 20 sessions below 0.65"),
         (("approve", "r1", "--as", CAROL), CAROL),
-        (("ratify",), "waits for a decision"),
+        (("ratify",), "found none: there are r1"),
+        (("ratify", "r1"), "expected r1 to have been deployed by break-glass"),
+        (("reject", "r1"), '--reason "…"'),
         (("rollback", "--reason", "x"), "there is none"),
         (("review", "r9"), "r9"),
         (("sign", "bless"), "request-changes"),
@@ -377,7 +404,7 @@ def test_the_default_key_is_the_first_one_of_the_person_s_that_may_sign_now(offi
         (("retrain", "--reason", "hm", "--by", ""), "--by"),
         (("retrain", "--reason", "all well \x1b[2J", "--by", BOB), "printable"),
         (("retrain", "--reason", "hm", "--by", "bob, alice"), "bob, alice"),
-        (("history", "2008-09-05"), "2008-09-05"),
+        (("history", "2008-09-05"), "countersign run --session 2008-09-05"),
         (("history", "yesterday"), "yesterday"),
         (("history", "0001-01-01"), "no score of 0001-01-01"),
         (("signer", "add", "dora", DORA, "--valid-from", "9999-01-01"), "--valid-to"),
@@ -397,16 +424,14 @@ def test_bad_input_is_one_message_on_stderr_and_no_decision(
     assert office.project.signers.read_bytes() == signers
 
 
-@pytest.mark.parametrize(("typed", "signed"), [("r1", True), ("yes", False)])
-def test_on_a_terminal_approving_shows_what_is_signed_and_asks_for_its_name(
-    typed: str, signed: bool, office: Office
-) -> None:
+def at_a_terminal(office: Office, typed: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What ``arguments`` come to for alice, who types a line on a terminal."""
     ours, theirs = pty.openpty()
     try:
         os.write(ours, f"{typed}\n".encode())
-        done = subprocess.run(
-            [sys.executable, "-c", "from countersign.cli import main; main()", "approve", "--key", office.key(ALICE)],
-            env={**os.environ, "COUNTERSIGN_HOME": str(office.home)},
+        return subprocess.run(
+            [sys.executable, "-c", "from countersign.cli import main; main()", *arguments],
+            env={**os.environ, "COUNTERSIGN_HOME": str(office.home), "COUNTERSIGN_KEY": office.key(ALICE)},
             stdin=theirs,
             capture_output=True,
             text=True,
@@ -415,9 +440,92 @@ def test_on_a_terminal_approving_shows_what_is_signed_and_asks_for_its_name(
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_on_a_terminal_approving_shows_what_is_signed_and_asks_for_its_name(office: Office) -> None:
+    assert at_a_terminal(office, "yes", "approve").returncode == 2
+    assert office.request.approvals == ()
+    done = at_a_terminal(office, "r1", "approve")
+    assert (done.returncode, len(office.request.approvals)) == (0, 1)
     assert office.request.candidate in done.stderr
-    assert "Type r1 to approve it" in done.stderr
-    assert (done.returncode, bool(office.request.approvals)) == ((0, True) if signed else (2, False))
+    assert "Approve r1? Type r1 to sign" in done.stderr
+
+
+def test_approving_shows_the_measures_over_all_sessions_as_review_does_and_review_has_the_rest(
+    office: Office,
+) -> None:
+    unknown = {"value": None, "low": None, "high": None}
+    lead = {"value": -0.01, "low": -0.02, "high": -0.005}
+    numbers = {"candidate": 0.3, "champion": 0.31, "baseline": 0.4, "over_champion": lead, "over_baseline": unknown}
+    days = {"first": "2008-10-01", "last": "2008-10-02", "sessions": 2, "rows": 8}
+    stretches = [{**days, "name": name, "measures": {"qlike": numbers}} for name in ("overall", "worst_month")]
+    found, store = read_evidence(office.project, office.request), office.project.store
+    body = {key: value for key, value in found.items() if key not in ("artifact", "sha256")}
+    body["comparison"] = {**body["comparison"], "stretches": stretches}
+    folder = f"models/{office.request.candidate}/evidence"
+    evidence = store.write_addressed(folder, "evidence", body, {"candidate": office.request.candidate})
+    request = office.ask_again(evidence=evidence.sha256)
+    row = "qlike 0.3000 0.3100 0.4000 -0.0100 [-0.0200, -0.0050] -"
+    shown, asked = (
+        " ".join(text.split()) for text in (office.run("review").stdout, office.run("approve", key=ALICE).stderr)
+    )
+    assert (shown.count(row), asked.count(row)) == (2, 1)
+    assert "Overall, 2008-10-01 … 2008-10-02: 2 sessions, 8 rows" in asked
+    assert f"All of it: countersign review {request.id}" in asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "question"),
+    [
+        (("reject", "r1", "--reason", "no"), "Reject r1 for good? Type r1 to sign"),
+        (("request-changes", "--reason", "no"), "Send r1 back for changes? Type r1 to sign"),
+        (("revoke", "--reason", "no"), "Revoke {0}, the model in service? Type {0} to sign"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_every_decision_asks_for_the_name_of_what_it_is_on(
+    arguments: tuple[str, ...], question: str, office: Office
+) -> None:
+    champion = str(office.request.champion)[:12]
+    before = office.project.journal.path.read_bytes()
+    refused = at_a_terminal(office, "y", *arguments)
+    assert refused.returncode == 2
+    assert office.project.journal.path.read_bytes() == before
+    assert question.format(champion) in refused.stderr
+    assert at_a_terminal(office, champion if "revoke" in arguments else "r1", *arguments).returncode == 0
+    assert office.lines[-1]["decision"] == arguments[0]
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_without_a_terminal_nothing_is_signed_unless_it_is_said_that_it_is_meant(decision: str, office: Office) -> None:
+    glass = ["--break-glass"] if decision == "ratify" else []
+    if decision in ("rollback", "ratify"):
+        office.run("approve", *glass, "--reason", "losses are running", key=ALICE)
+        office.run("deploy")
+    before = office.project.journal.path.read_bytes()
+    environment = {"COUNTERSIGN_KEY": office.key(CAROL)}
+    typed = ["--home", str(office.home), decision, "--reason", "because"]
+    result = CliRunner().invoke(main, typed, env=environment)
+    assert "nothing was signed. Sign without being asked: the same with --yes" in refusal(result)
+    assert office.project.journal.path.read_bytes() == before
+    assert CliRunner().invoke(main, [*typed, "--yes"], env=environment).exit_code == 0
+    assert office.lines[-1]["decision"] == decision
+
+
+def test_without_a_terminal_no_key_is_made_that_lacks_a_passphrase_unless_it_is_said(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    program = "from countersign.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "signer", "init", str(key), "--as", "erin@example.com"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--no-passphrase" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_asking_for_a_retrain_says_what_launches_it_and_warns_of_a_name_that_no_signer_has(home: Path) -> None:
@@ -503,6 +611,13 @@ def test_history_is_a_row_for_each_line_of_the_journal(office: Office) -> None:
     rows = office.run("history").stdout.splitlines()
     assert [row.split()[3] for row in rows] == [line["event"] for line in office.lines]
     assert "refused" in {row.split()[3] for row in rows}
+    # Only a screen is too narrow for all of it.
+    refused = next(line["cause"] for line in office.lines if line["event"] == "refused")
+    assert len(refused) > 100
+    assert any(row.endswith(refused) for row in rows)
+    [cut] = [row for row in life_text(life(office.lines), short=True).splitlines() if " refused " in row]
+    kept = cut.partition("deploy: ")[2].removesuffix(" …")
+    assert refused.startswith(f"{kept} ")
     assert [one["sha256"] for one in json.loads(office.run("history", "--json").stdout)] == [
         line["sha256"] for line in office.lines
     ]

@@ -19,6 +19,7 @@ from countersign.cli_schema import schema
 from countersign.cli_terminal import Terminal
 from countersign.contract import SchemaMapping, UnitFactor, contract_path, contract_text, load_contract
 from countersign.errors import ConfigError, SessionError, SourceError
+from countersign.history import life, life_text
 from countersign.project import Project, open_project
 from countersign.settings import parse_settings
 from countersign.steps.amendment import Changes, accept, unrecorded
@@ -214,6 +215,9 @@ def test_what_was_accepted_by_whom_and_why_is_on_record_and_the_journal_verifies
     assert (line["event"], line["by"], line["reason"]) == ("schema_accepted", "ann", "the vendor's new file")
     assert line["mapping"]["rename"] == {"px_last": "close"}
     assert line["contract_before"] != line["contract_after"]
+    (*_, told) = life_text(life(project.journal.read())).splitlines()
+    assert "ann  the vendor's new file (" in told
+    assert "px_last" in told
     assert verify_project(project)[1:] == ([], [])
 
 
