@@ -59,7 +59,7 @@ def _other(line: Line) -> str:
 
 _WHAT: Final[dict[str, Callable[[Line], str]]] = {
     EVENT: lambda line: f"{line['symbol']} ({line['rule']}): {line['reason']}",
-    "schema_accepted": lambda line: f"{line['reason']} ({'; '.join(line['changed'])})",
+    "schema_accepted": lambda line: "; ".join([line["reason"], *line.get("changed", [])]),
     "deployed": lambda line: (
         f"{line['model'][:12]}: "
         + ("the first model, without a signature" if line["decision"] == BOOTSTRAP else line["why"])

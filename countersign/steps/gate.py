@@ -33,7 +33,6 @@ from countersign.steps.standing import broken_condition, judged
 from countersign.storage.artifacts import Stored
 from countersign.storage.files import reached
 from countersign.storage.journal import Event
-from countersign.words import counted
 
 _MAX_CAUSE: Final = 500
 
@@ -386,7 +385,7 @@ def standing(state: State) -> Standing:
     if request:
         needs.append(
             f"A new model waits until {request.expires:%Y-%m-%d}, with {len(request.approvals)} of "
-            f"{counted(request.quorum, 'signature')}: countersign review {request.id}"
+            f"{request.quorum} signatures: countersign review {request.id}"
         )
     last = state.requests[-1] if state.requests else None
     if last and last.outcome and last.outcome != "deployed":
@@ -412,7 +411,7 @@ def retrain_words(state: State) -> str | None:
         return None
     said = f"{last.asked_by or 'monitoring'} asked for one at {last.at:%Y-%m-%d %H:%M} UTC ({last.reason})"
     if last.answer is None:
-        return f"{said}: its candidate is still to come. drift_sensor launches retrain_job, or you in Dagster's pages"
+        return f"{said}: its candidate is still to come (drift_sensor launches retrain_job)"
     return f"{said}; it was {last.answer}"
 
 
