@@ -102,8 +102,8 @@ class Statement:
         )
         _expect("reason", is_text(self.reason), f"up to {MAX_REASON} printable characters and newlines", self)
         needed = self.decision in _WITH_REASON or self.break_glass
-        what = "break-glass" if self.break_glass else self.decision
-        _expect("reason", not needed or bool(self.reason.strip()), f'why, with {what}: --reason "…"', self)
+        what = 'a reason for this decision (--reason "…")'
+        _expect("reason", not needed or bool(self.reason.strip()), what, self)
         most = MAX_CONDITIONS if self.decision == "approve" else 0
         _expect("conditions", len(self.conditions) <= most, f"at most {most} with {self.decision}", self)
         _expect("conditions", len(set(self.conditions)) == len(self.conditions), "each condition once", self)
