@@ -216,7 +216,7 @@ def test_what_was_accepted_by_whom_and_why_is_on_record_and_the_journal_verifies
     assert line["mapping"]["rename"] == {"px_last": "close"}
     assert line["contract_before"] != line["contract_after"]
     (*_, told) = life_text(life(project.journal.read())).splitlines()
-    assert "ann  the vendor's new file (" in told
+    assert "ann  the vendor's new file; rename" in told
     assert "px_last" in told
     assert verify_project(project)[1:] == ([], [])
 
