@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from countersign.pages.page import (
+    Beside,
     Block,
     Cell,
     Figure,
@@ -26,7 +27,7 @@ from countersign.pages.page import (
     Verbatim,
     Words,
 )
-from countersign.pages.plots import Lane, lanes_plot, psi_plot
+from countersign.pages.plots import Lane, lanes_plot, lanes_top, psi_plot
 from countersign.pages.quarter import (
     COURSE_KEY,
     LAYERS,
@@ -104,13 +105,17 @@ def daily_page(facts: DayFacts) -> Page:
             Section("Needs a person", [Words(needs, bullets=True) if needs else Words(["Nothing today."])]),
             Section(f"Risk over the next 5 sessions{until}", _scores(facts)),
             Section("What came of earlier scores", _matured(facts)),
-            Section("Calibration of the quarter", calibration_blocks(facts.outcomes, facts.thresholds.business)),
-            Section("Drift", _drift(facts)),
+            Section(
+                "Calibration of the quarter",
+                calibration_blocks(facts.outcomes, facts.thresholds.business),
+                half=True,
+            ),
+            Section("Drift", _drift(facts), half=True),
             Section("Error of the model", [Words([_ERROR]), *_courses(facts, "model")]),
             Section("Data", _data(facts)),
-            Section("Model in service", [Words(model_words(report)), validation_table(report.evaluation)]),
-            Section("Every measure", _measures(facts)),
-            Section("Commentary", _commentary(report)),
+            Section("Model in service", [Words(model_words(report)), validation_table(report.evaluation)], half=True),
+            Section("Commentary", _commentary(report), half=True),
+            Section("Every measure", _measures(facts), folded=True),
         ],
         foot=_foot(facts),
     )
@@ -152,9 +157,8 @@ def _scores(facts: DayFacts) -> list[Block]:
         ]
         for row in table.head(_ROWS).to_dict(orient="records")
     ]
-    blocks: list[Block] = [
-        Table(("symbol", "decision", "bad week", "day before", "volatility a day", "EWMA's", "by"), rows, "llrrrrl")
-    ]
+    head = ("symbol", "decision", "bad week", "day before", "volatility a day", "EWMA's", "by")
+    scores: list[Table | Words] = [Table(head, rows, "llrrrrl")]
     if len(table) > _ROWS:
         rest = table.iloc[_ROWS:]
         held = int((rest["decision"] == "hold").sum())
@@ -162,27 +166,29 @@ def _scores(facts: DayFacts) -> list[Block]:
             f"And {len(rest)} more, bad week at most {rest['bad_week_probability'].iloc[0]:.1%}: {held} held, "
             f"{len(rest) - held} approved. report.txt names them all."
         )
-        blocks.append(Words([words]))
+        scores.append(Words([words]))
     said = cutoff_words(report.cutoff)
     if len(table) > _LANES:
         said += f" Drawn are the {_LANES} riskiest of {len(table)} symbols."
-    return [Words([said]), *_lanes(facts, table["symbol"].tolist()[:_LANES]), *blocks]
+    return [Words([said]), Beside(scores, [_lanes(facts, table["symbol"].tolist()[:_LANES])])]
 
 
-def _lanes(facts: DayFacts, symbols: list[str]) -> list[Block]:
+def _lanes(facts: DayFacts, symbols: list[str]) -> Figures:
     """What was said of ``symbols`` over the quarter, and what came of it, at the session that was scored."""
     forecast = 100 * _course(facts, facts.scores, "date", "volatility_forecast", symbols)
     came = 100 * _course(facts, facts.outcomes, "scored", "came_volatility", symbols)
-    top = float(math.ceil(np.nanmax([*forecast.ravel(), *came.ravel(), 1.0])))
     none = np.full(len(facts.quarter), False)
     lanes = [Lane(symbol, forecast[:, i], came[:, i], none) for i, symbol in enumerate(symbols)]
+    top = float(math.ceil(max(lanes_top(lanes), 1.0)))
+    off = np.nanmax([*forecast.ravel(), *came.ravel(), 0.0]) > top
     volatility = lanes_plot("Volatility by symbol", facts.quarter, lanes, top, math.nan)
     figures = [
         _probability(facts, symbols),
         Figure(
             volatility,
             "Volatility a day (%)",
-            f"Each lane is 0 to {top:g} %. What came ends 5 sessions before today: later weeks are not over.",
+            f"Each lane is 0 to {top:g} %. What came ends 5 sessions before today: later weeks are not over."
+            f"{' ▲ is over the top of the scale, with its number.' * bool(off)}",
         ),
     ]
     key = [
@@ -191,7 +197,7 @@ def _lanes(facts: DayFacts, symbols: list[str]) -> list[Block]:
         ("stroke", "the week that followed was bad"),
         ("came", "volatility that came"),
     ]
-    return [Figures(figures, key)]
+    return Figures(figures, key)
 
 
 def _probability(facts: DayFacts, symbols: list[str]) -> Figure:
@@ -219,7 +225,7 @@ def _course(facts: DayFacts, table: pd.DataFrame, day: str, column: str, symbols
 def _matured(facts: DayFacts) -> list[Block]:
     report = facts.report
     known = facts.outcomes[facts.outcomes["bad_week"].notna()]
-    blocks: list[Block] = []
+    blocks: list[Table | Words] = []
     if report.matured is None:
         nothing = "outcomes come 5 sessions after a scored session, and that one was not scored"
         blocks.append(Words([f"Nothing matured today: {nothing}."]))
@@ -246,11 +252,11 @@ def _matured(facts: DayFacts) -> list[Block]:
         bad = known["bad_week"][known["decision"] == decision]
         rate = f"{int(bad.sum())} of {len(bad)} {word} had a bad week ({bad.mean():.1%})" if len(bad) else ""
         said.append(rate or f"none was {word}")
+    blocks.append(Words([f"Of the quarter's matured scores, {' and '.join(said)}."]))
+    courses = _courses(facts, "business")
     return [
-        *blocks,
-        Words([f"Of the quarter's matured scores, {' and '.join(said)}."]),
+        *([Beside(blocks, courses)] if courses else blocks),
         *rates_blocks(facts.scores, facts.outcomes, facts.quarter, report.evaluation),
-        *_courses(facts, "business"),
     ]
 
 
@@ -299,7 +305,7 @@ def _data(facts: DayFacts) -> list[Block]:
     return [*blocks, *_courses(facts, "data")]
 
 
-def _courses(facts: DayFacts, layer: str) -> list[Block]:
+def _courses(facts: DayFacts, layer: str) -> list[Figures | Words]:
     """The layer's courses over the quarter: those that are always drawn, and what fails today."""
     figures, unknown = [], []
     for row in _of(facts.report.metrics, layer).to_dict(orient="records"):
@@ -374,5 +380,5 @@ def _percent(value: float, digits: int, none: str) -> str:
     return none if math.isnan(value) else f"{value:.{digits}%}"
 
 
-def _more(count: int) -> list[Block]:
+def _more(count: int) -> list[Words]:
     return [Words([f"And {count - _ROWS} more."])] if count > _ROWS else []

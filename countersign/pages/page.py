@@ -90,15 +90,30 @@ class Figures:
     form: Form = "html"
 
 
-Block = Words | Verbatim | Table | Figures
+@dataclass(frozen=True)
+class Beside:
+    """Blocks to the left and to the right of a wide screen; elsewhere one below the other."""
+
+    left: Sequence[Words | Verbatim | Table | Figures]
+    right: Sequence[Words | Verbatim | Table | Figures]
+    form: Form = "both"
+
+
+Block = Words | Verbatim | Table | Figures | Beside
 
 
 @dataclass(frozen=True)
 class Section:
-    """A title and what stands below it."""
+    """A title and what stands below it.
+
+    Two neighbours that are ``half`` share the width of a wide screen. One that is ``folded`` is for looking things up:
+    it is opened by its title, and open in print.
+    """
 
     title: str
     blocks: Sequence[Block]
+    half: bool = False
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +130,11 @@ class Page:
 def page_html(page: Page) -> str:
     """The page as one HTML file; the same page makes the same text."""
     return str(_template().render(page=page, css=_CSS))
+
+
+def in_one_column(blocks: Sequence[Block]) -> list[Words | Verbatim | Table | Figures]:
+    """The blocks in the order in which a narrow screen shows them."""
+    return [one for block in blocks for one in ((*block.left, *block.right) if isinstance(block, Beside) else [block])]
 
 
 def figure_image(figure: Figure) -> str:
@@ -134,7 +154,7 @@ def page_text(page: Page) -> str:
         lines += _wrap(f"{name:<9} {light.word:<8} {sentence}", indent=21, keep=True)
     for section in page.sections:
         lines += ["", *_wrap(section.title.upper())]
-        for number, block in enumerate(b for b in section.blocks if b.form != "html"):
+        for number, block in enumerate(b for b in in_one_column(section.blocks) if b.form != "html"):
             lines += [""] if number else []
             match block:
                 case Words():
@@ -183,26 +203,31 @@ def _table(table: Table) -> list[str]:
 def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
-    kinds = {kind.__name__.lower(): kind for kind in (Words, Verbatim, Table, Figures, Light)}
+    kinds = {kind.__name__.lower(): kind for kind in (Words, Verbatim, Table, Figures, Beside, Light)}
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for name, kind in kinds.items():
         environment.tests[name] = lambda value, kind=kind: isinstance(value, kind)
-    environment.filters |= {"breakable": _breakable, "dated": _dated}
+    environment.filters |= {"breakable": _breakable, "whole": _whole}
     return environment.from_string(_HTML)
 
 
 def _breakable(cell: str) -> Any:
-    """As ``_dated``; a line may break within the long names of measures and thresholds."""
+    """As ``_whole``; the long name of a measure or threshold that has no room on any line is broken at a ``_``."""
     from markupsafe import Markup
 
-    return Markup(re.sub(r"([_.])(?=[a-z])", r"\1<wbr>", str(_dated(cell))))
+    def name(found: re.Match[str]) -> str:
+        parts = re.sub(r"([_.])", r"\1<wbr>", found[0])
+        return f'<span class="name">{parts}</span>'
+
+    return Markup(re.sub(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+", name, str(_whole(cell))))
 
 
-def _dated(text: str) -> Any:
-    """Escaped; no line breaks within a date or the name of a week."""
+def _whole(text: str) -> Any:
+    """Escaped; no line breaks within a date, the name of a week or an interval."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"\d{4}-(?:\d\d-|W)\d\d", r'<span class="day">\g<0></span>', str(escape(text))))
+    kept = r"\d{4}-(?:\d\d-|W)\d\d|\[[-+.\d%]+, [-+.\d%]+\]|\d+% to \d+%"
+    return Markup(re.sub(kept, r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
 _HTML: Final = """\
@@ -218,40 +243,35 @@ _HTML: Final = """\
 </head>
 <body>
 {% macro light(found) %}<span class="light {{ found.status }}">{{ found.word }}</span>{% endmacro %}
-<header>
-<h1>{{ page.title|dated }}</h1>
-<p>{{ page.subtitle }}</p>
-</header>
-<main>
-{% if page.lights %}
-<dl class="lights">
-{% for name, found, sentence in page.lights %}
-<div><dt>{{ name }} {{ light(found) }}</dt><dd>{{ sentence|breakable }}</dd></div>
-{% endfor %}
-</dl>
-{% endif %}
-<nav>{% for section in page.sections %}<a href="#s{{ loop.index }}">{{ section.title }}</a>{% endfor %}</nav>
-{% for section in page.sections %}
-<section id="s{{ loop.index }}">
-<h2>{{ section.title }}</h2>
-{% for block in section.blocks if block.form != "text" %}
-{% if block is words and block.bullets %}
+{% macro shown(blocks) %}
+{% for block in blocks if block.form != "text" %}
+{% if block is beside %}
+<div class="beside">
+<div>
+{{ shown(block.left) }}
+</div>
+<div>
+{{ shown(block.right) }}
+</div>
+</div>
+{% elif block is words and block.bullets %}
 <ul>
 {% for item in block["items"] %}
-<li>{{ item|dated }}</li>
+<li>{{ item|whole }}</li>
 {% endfor %}
 </ul>
 {% elif block is words %}
 {% for item in block["items"] %}
-<p>{{ item|dated }}</p>
+<p>{{ item|whole }}</p>
 {% endfor %}
 {% elif block is verbatim %}
 <pre class="verbatim{{ ' code' if block.code }}">{{ block.text }}</pre>
 {% elif block is table %}
-<div class="scroll"><table>
+<figure class="table">
 {% if block.caption %}
-<caption>{{ block.caption }}</caption>
+<figcaption class="small">{{ block.caption|whole }}</figcaption>
 {% endif %}
+<div class="scroll"><table>
 <thead><tr>{% for cell in block.head %}<th scope="col" class="{{ block.align[loop.index0] }}">{{ cell }}</th>
 {%- endfor %}</tr></thead>
 <tbody>
@@ -262,6 +282,7 @@ _HTML: Final = """\
 {% endfor %}
 </tbody>
 </table></div>
+</figure>
 {% elif block is figures %}
 {% if block.key %}
 <ul class="key">{% for mark, words in block.key %}<li><i class="{{ mark }}"></i>{{ words }}</li>{% endfor %}</ul>
@@ -276,14 +297,41 @@ _HTML: Final = """\
 {{ figure.svg|safe }}
 {% endif %}
 {% if figure.caption %}
-<p class="small">{{ figure.caption|dated }}</p>
+<p class="small">{{ figure.caption|whole }}</p>
 {% endif %}
 </figure>
 {% endfor %}
 </div>
 {% endif %}
 {% endfor %}
+{% endmacro %}
+<header>
+<h1>{{ page.title|whole }}</h1>
+<p>{{ page.subtitle }}</p>
+</header>
+<main>
+{% if page.lights %}
+<dl class="lights">
+{% for name, found, sentence in page.lights %}
+<div><dt>{{ name }} {{ light(found) }}</dt><dd>{{ sentence|breakable }}</dd></div>
+{% endfor %}
+</dl>
+{% endif %}
+<nav>{% for section in page.sections %}<a href="#s{{ loop.index }}">{{ section.title }}</a>{% endfor %}</nav>
+{% for section in page.sections %}
+{% if section.folded %}
+<section><details>
+<summary><h2>{{ section.title }}</h2></summary>
+<div id="s{{ loop.index }}">
+{{ shown(section.blocks) }}
+</div>
+</details></section>
+{% else %}
+<section id="s{{ loop.index }}"{% if section.half %} class="half"{% endif %}>
+<h2>{{ section.title }}</h2>
+{{ shown(section.blocks) }}
 </section>
+{% endif %}
 {% endfor %}
 </main>
 <footer>
@@ -315,7 +363,7 @@ header p { margin: .2rem 0 1rem; color: var(--soft); max-width: none; }
 ul { padding-left: 1.3rem; }
 nav { display: flex; flex-wrap: wrap; gap: .3rem .9rem; font-size: .9rem; margin-top: 1rem; }
 a { color: var(--blue); }
-.small, footer p, .key, caption { font-size: .83rem; color: var(--soft); }
+.small, footer p, .key { font-size: .83rem; color: var(--soft); }
 .small { margin: .1rem 0 0; }
 footer { margin-top: 2.5rem; border-top: 2px solid var(--line); }
 footer p { max-width: none; margin: .4rem 0; }
@@ -330,13 +378,13 @@ footer p { max-width: none; margin: .4rem 0; }
 .light.unknown { color: var(--soft); border-style: dashed; } .light.unknown::before { content: "\\25cb\\a0"; }
 .light.fail { color: var(--ground); background: var(--vermillion); border-color: var(--vermillion); }
 .light.fail::before { content: "\\2715\\a0"; }
-.scroll { overflow-x: auto; margin: .6rem 0 1rem; background: linear-gradient(to left, var(--ground) 30%, transparent)
+.table { margin: .6rem 0 1rem; } .table figcaption { max-width: 80ch; margin-bottom: .3rem; }
+.scroll { overflow-x: auto; background: linear-gradient(to left, var(--ground) 30%, transparent)
   right / 40px 100% no-repeat local, linear-gradient(to left, var(--line), transparent) right / 14px 100% no-repeat; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .3rem; }
-th, td { padding: .22rem .7rem .22rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td { padding: .22rem .8rem .22rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-align: bottom; }
-.day { white-space: nowrap; }
+.whole { white-space: nowrap; } .name { display: inline-block; }
 .r { text-align: right; white-space: nowrap; }
 .verbatim { white-space: pre-wrap; font: inherit; background: var(--panel); border-left: 4px solid var(--blue);
   padding: .7rem 1rem; margin: 0; }
@@ -346,6 +394,13 @@ th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-al
 .figures:not(.wide) figure { max-width: 480px; }
 .figures.wide { display: block; }
 figure { margin: 0; min-width: 0; }
+summary { cursor: pointer; border-bottom: 2px solid var(--line); margin: 2rem 0 .6rem; padding-bottom: .2rem; }
+summary h2 { display: inline; border: 0; margin: 0 0 0 .2rem; } details > div { scroll-margin-top: 4rem; }
+@media (min-width: 1000px) { main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); column-gap: 2.4rem; }
+  main > * { grid-column: 1 / -1; } main > .half { grid-column: auto; }
+  main > section > h2 { margin-top: 1.2rem; } }
+@media (min-width: 1200px) { .beside { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 4fr);
+  column-gap: 2.4rem; margin-bottom: 1rem; } .beside th { white-space: normal; } .beside :is(th, td) { padding-right: .55rem; } }
 figcaption { font-size: .9rem; }
 svg { display: block; width: 100%; height: auto; font-family: inherit; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
@@ -369,12 +424,12 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--ground); }
 td.l { min-width: 4.6em; } td.w { overflow-wrap: anywhere; }
 @media (max-width: 640px) { body { padding: 12px; } table { font-size: .74rem; } th.r { white-space: normal; }
-  th, td { padding-right: .3rem; } td.l { min-width: 0; } td .light { white-space: normal; }
+  th, td { padding-right: .45rem; } td.l { min-width: 0; } .verbatim.code { white-space: pre-wrap; }
   table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem;
   padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; }
   td.r[data-head]::before { content: attr(data-head) "\\a0"; color: var(--soft); } }
-@media print { html { font-size: 12px; } body { font-size: 11px; padding: 0; } nav { display: none; }
-  figure, tr { break-inside: avoid; } h2, .key, caption { break-after: avoid; } .scroll { background: none; }
+@media print { details::details-content { content-visibility: visible; height: auto; } html { font-size: 12px; } body { font-size: 11px; padding: 0; } nav { display: none; }
+  figure:not(.table), tr { break-inside: avoid; } h2, .key, .table figcaption { break-after: avoid; } .scroll { background: none; }
   .figures:not(.wide) { grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); } .figures:not(.wide) figure {
   max-width: 260px; } .light, .key i { print-color-adjust: exact; }
   .verbatim.code { white-space: pre-wrap; } }

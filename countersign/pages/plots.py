@@ -29,8 +29,14 @@ _DATE: Final = 56.0
 _LANE: Final = 0.78
 """Share of a lane's height that its axis takes; the rest keeps it from the next."""
 
-_NAME: Final = 12
-"""Characters of a symbol that a lane has room for."""
+_NAMES: Final = 150.0
+"""Units that a lane has for its symbol, at most."""
+
+_PLACES: Final = 5
+"""Places that the axis of sessions has at least: where there are fewer, the newest stands at its end all the same."""
+
+_OFF: Final = 3.0
+"""A lane whose largest value is over so many times the median of the others' does not set the scale."""
 
 _LEAST_PSI: Final = 0.005
 """Where the axis of PSI begins: what lies below is far from any threshold."""
@@ -64,11 +70,14 @@ def course_plot(name: str, course: Course, week: Sequence[str], unit: str, scale
     if places:
         plot.block((places[0] - 0.5, places[-1] + 0.5), (low, high), "week")
     plot.line(x, reference, "soft", 1.4, _DOTTED)
-    plot.line(x, threshold, "vermillion", 1.6, _DASHED)
+    plot.line(np.r_[_span(len(x))[0], x, _span(len(x))[1]], _across(threshold), "vermillion", 1.6, _DASHED)
     plot.line(x, value, "blue", 1.8)
     unsure = ~course.judged & ~np.isnan(value)
     plot.marks(x[unsure], value[unsure], "circle", "ground", 1.8, "soft")
     plot.marks(x[course.failed], value[course.failed], "diamond", "vermillion", 2.2)
+    (known,) = np.nonzero(np.isfinite(value))
+    if len(known) == 1:
+        plot.label(known[0], value[known[0]], f"{value[known[0]]:.4g}")
     return plot.svg()
 
 
@@ -118,31 +127,46 @@ class Lane:
     marked: np.ndarray
 
 
+def lanes_top(lanes: Sequence[Lane]) -> float:
+    """The largest value of ``lanes``, without those so far above the others that these would be flat beside them."""
+    largest = np.array([np.nanmax([*lane.value, *lane.other, 0.0]) for lane in lanes])
+    others = [np.delete(largest, place) for place in range(len(lanes))]
+    kept = [one for one, rest in zip(largest, others, strict=True) if not len(rest) or one <= _OFF * np.median(rest)]
+    return float(max(kept or largest, default=0.0))
+
+
 def lanes_plot(words: str, sessions: Sequence[str], lanes: Sequence[Lane], top: float, limit: float) -> str:
-    """A lane a symbol, each from 0 to ``top`` %, one below the other; its newest value stands at its end."""
+    """A lane a symbol, each from 0 to ``top`` %, one below the other; its newest value stands at its end.
+
+    What is over ``top`` is drawn at the top, with the largest such number of the lane.
+    """
     feet = [len(lanes) - 1.0 - row for row in range(len(lanes))]
-    names = [_short(lane.symbol) for lane in lanes]
     plot = _by_session(
         words,
         sessions,
         30 + max(36.0, min(64.0, 230 / max(len(lanes), 1))) * len(lanes),
         (-0.2, float(len(lanes))),
-        rows=[(foot + _LANE / 2, name) for foot, name in zip(feet, names, strict=True)],
+        rows=[(foot + _LANE / 2, lane.symbol) for foot, lane in zip(feet, lanes, strict=True)],
         grid=False,
         right=34,
+        names=_NAMES,
     )
     x = np.arange(len(sessions))
     for foot, lane in zip(feet, lanes, strict=True):
         plot.level(foot, "line", 1)
         if np.isfinite(limit):
             plot.level(foot + _LANE * limit / top, "vermillion", 1.1, _DASHED)
-        plot.line(x, foot + _LANE * lane.other / top, "ink", 1.2, "4 2")
-        plot.line(x, foot + _LANE * lane.value / top, "blue", 1.7)
+        plot.line(x, foot + _LANE * np.minimum(lane.other, top) / top, "ink", 1.2, "4 2")
+        plot.line(x, foot + _LANE * np.minimum(lane.value, top) / top, "blue", 1.7)
+        largest = np.fmax(lane.value, lane.other)
+        if (largest > top).any():
+            place = int(np.nanargmax(largest))
+            plot.label(place, foot + _LANE, f"▲ {largest[place]:.1f}")
         strokes = x[lane.marked]
         ends = np.full(len(strokes), foot)
         plot.strokes(strokes, ends - 0.15, strokes, ends - 0.03, "ink", 1.6)
         if len(x) and np.isfinite(lane.value[-1]):
-            plot.note(foot + _LANE * lane.value[-1] / top, f"{lane.value[-1]:.1f}")
+            plot.note(foot + _LANE * min(lane.value[-1], top) / top, f"{lane.value[-1]:.1f}")
     return plot.svg()
 
 
@@ -268,22 +292,29 @@ def _by_session(
     grid: bool = True,
     unit: str = "",
     right: float = 8.0,
+    names: float = 230.0,
 ) -> Plot:
     """Axes with a place for each of ``sessions``, some of them dated."""
-    room = width - right - max((text_width(text) for _, text in rows), default=0.0)
+    room = width - right - min(max((text_width(text) for _, text in rows), default=0.0), names)
     shown = _spread(len(sessions), min(_TICKS, int(room / _DATE)))
     days = [(place, date.fromisoformat(sessions[place])) for place in shown]
     dated = [(float(place), f"{day.day} {day:%b}") for place, day in days]
     span = _span(len(sessions))
-    return Plot(words, width, height, span, y, rows=rows, columns=dated, grid=grid, unit=unit, right=right)
+    return Plot(words, width, height, span, y, rows=rows, columns=dated, grid=grid, unit=unit, right=right, names=names)
 
 
 def _span(places: int) -> tuple[float, float]:
-    return -0.5, max(places, 1) - 0.5
+    return min(-0.5, places - _PLACES - 0.5), places - 0.5
 
 
-def _short(symbol: str) -> str:
-    return symbol if len(symbol) <= _NAME else f"{symbol[: _NAME - 1]}…"
+def _across(threshold: np.ndarray) -> np.ndarray:
+    """The threshold from end to end of the axis: in a session that was not judged it is that of the one before."""
+    (known,) = np.nonzero(np.isfinite(threshold))
+    if not len(known):
+        return np.full(len(threshold) + 2, np.nan)
+    before = np.searchsorted(known, np.arange(len(threshold)), "right") - 1
+    held = threshold[known[np.maximum(before, 0)]]
+    return np.r_[held[0], held, held[-1]]
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

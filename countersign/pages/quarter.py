@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from countersign.model.measures import calibration_bins, equal_mass_edges
-from countersign.pages.page import Block, Cell, Figure, Figures, Light, LightStatus, Table, Words
+from countersign.pages.page import Beside, Block, Cell, Figure, Figures, Light, LightStatus, Table, Words
 from countersign.pages.plots import Course, calibration_plot, course_plot, rates_plot
 from countersign.words import as_sentence, counted
 
@@ -191,8 +191,10 @@ def rates_blocks(
     )
     return [
         Words([said]),
-        Figures(figures, key),
-        Table(("week of", "scores", "approved", "bad of approved", "bad of held"), rows, "lrrrr"),
+        Beside(
+            [Table(("week of", "scores", "approved", "bad of approved", "bad of held"), rows, "lrrrr")],
+            [Figures(figures, key)],
+        ),
     ]
 
 
@@ -203,7 +205,9 @@ def validation_table(evaluation: Mapping[str, Any]) -> Table:
             name,
             *(number_text(_float(m[key])) for key in ("model", "baseline", "naive")),
             (
-                "{:+.1%} [{:+.1%}, {:+.1%}]" if name in ("qlike", "volatility_mae") else "{:+.4f} [{:+.4f}, {:+.4f}]"
+                "{:+z.1%} [{:+z.1%}, {:+z.1%}]"
+                if name in ("qlike", "volatility_mae")
+                else "{:+z.4f} [{:+z.4f}, {:+z.4f}]"
             ).format(*(_float(m[key]) for key in ("lead", "lead_low", "lead_high"))),
         ]
         for name, m in evaluation["table"].items()

@@ -28,7 +28,7 @@ class Plot:
 
     ``rows`` are the labels of the y axis, with a line across where ``grid`` says so; ``unit`` stands above it, and
     ``label`` below the x axis. ``words`` tell what is seen to those who cannot see it. ``right`` is kept free at the
-    end, for text.
+    end, for text. Labels of rows take ``names`` units at most: a longer one is cut, and whole in its title.
     """
 
     def __init__(
@@ -46,10 +46,11 @@ class Plot:
         unit: str = "",
         label: str = "",
         right: float = 8.0,
+        names: float = 230.0,
     ) -> None:
         self._words, self._size, self._log = words, (width, height), log
         self._ranges = (tuple(map(math.log10, x)) if log else x, y)
-        left = 8 + max((text_width(text) for _, text in rows), default=0.0)
+        left = 8 + min(max((text_width(text) for _, text in rows), default=0.0), names)
         top, bottom = (20.0 if unit else 8.0), height - (36.0 if label else 20.0)
         self._box = (left, width - right, top, bottom)
         self._parts: list[str] = []
@@ -57,7 +58,7 @@ class Plot:
             (at,) = self._y([place])
             if grid:
                 self._stroke(f"M {left:.1f} {at:.1f} H {width - right:.1f}", "line", 0.6)
-            self._text(left - 6, at + 4, text, "end", "ink")
+            self._text(left - 6, at + 4, _cut(text, names), "end", "ink", text)
         for place, text in columns:
             (at,) = self._x([place])
             if grid:
@@ -86,7 +87,7 @@ class Plot:
             pieces.append("M " + " L ".join(points))
         if pieces:
             self._stroke(" ".join(pieces), colour, width, dash)
-        self.marks(x[alone], y[alone], "circle", colour, 1.2 * width)
+        self.marks(x[alone], y[alone], "circle", colour, 1.4 * width)
 
     def marks(self, x: np.ndarray, y: np.ndarray, shape: Shape, colour: str, size: float, edge: str = "") -> None:
         """A mark at each known point, ``size`` units to its edge, with an outline in ``edge`` where that is given."""
@@ -132,6 +133,11 @@ class Plot:
         (at,) = self._y([y])
         self._text(self._box[1] + 3, at + 4, text, "start", "ink")
 
+    def label(self, x: float, y: float, text: str) -> None:
+        """Words above a point, within the axes."""
+        (px,), (py,), half = self._x([x]), self._y([y]), text_width(text) / 2
+        self._text(min(max(px, self._box[0] + half), self._box[1] - half), py - 5, text, "middle", "ink")
+
     def svg(self) -> str:
         """The figure."""
         width, height = self._size
@@ -156,14 +162,22 @@ class Plot:
             f'<path d="{path}" style="fill: none; stroke: var(--{colour}); stroke-width: {width:g}{dashed}"/>'
         )
 
-    def _text(self, x: float, y: float, text: str, anchor: str, colour: str) -> None:
+    def _text(self, x: float, y: float, text: str, anchor: str, colour: str, whole: str = "") -> None:
+        title = f"<title>{escape(whole)}</title>" if whole not in ("", text) else ""
         style = f'style="fill: var(--{colour}); font-size: {_TEXT:g}px; text-anchor: {anchor}"'
-        self._parts.append(f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(text)}</text>')
+        self._parts.append(f'<text x="{x:.1f}" y="{y:.1f}" {style}>{title}{escape(text)}</text>')
 
 
 def text_width(text: str) -> float:
     """Units that ``text`` takes at most, also in a wide font."""
     return sum(_TEXT if c in "mMW%@" or ord(c) > 0x2E7F else 9.0 if c.isupper() or c == "w" else 7.0 for c in text)
+
+
+def _cut(text: str, most: float) -> str:
+    """``text`` in ``most`` units, with an ellipsis for what had no room."""
+    if text_width(text) <= most:
+        return text
+    return next(f"{text[:end]}…" for end in range(len(text) - 1, -1, -1) if text_width(f"{text[:end]}…") <= most)
 
 
 def runs(where: np.ndarray) -> list[tuple[int, int]]:
