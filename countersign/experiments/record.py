@@ -106,7 +106,7 @@ def changes_text(variant: Mapping[str, Any]) -> str:
 def loss_cells(variant: Mapping[str, Any], loss: str) -> tuple[str, str, str]:
     """Skill over the baseline; the loss minus the configured one, in percent of that, with its interval; a word."""
     measure = variant["measures"][loss]
-    skill = "unknown" if measure["skill"]["value"] is None else f"{100 * measure['skill']['value']:+.1f}%"
+    skill = "unknown" if measure["skill"]["value"] is None else f"{100 * measure['skill']['value']:+z.1f}%"
     beside = measure["minus_configured"]
     if not variant["experiment"]:
         return skill, "", ""
@@ -118,7 +118,7 @@ def loss_cells(variant: Mapping[str, Any], loss: str) -> tuple[str, str, str]:
         return skill, "0", "same"
     value, low, high = (100 * beside[end] / measure["configured"] for end in ("value", "low", "high"))
     says = {"not distinguishable": "holds 0"}.get(beside["verdict"], beside["verdict"])
-    return skill, f"{value:+.2f} [{low:+.2f}, {high:+.2f}]", says
+    return skill, f"{value:+z.2f} [{low:+z.2f}, {high:+z.2f}]", says
 
 
 def rate_cells(variant: Mapping[str, Any], rate: str) -> tuple[str, str]:
@@ -133,7 +133,7 @@ def rate_cells(variant: Mapping[str, Any], rate: str) -> tuple[str, str]:
     if beside["low"] is None:
         return share, "unknown"
     value, low, high = (100 * beside[end] for end in ("value", "low", "high"))
-    return share, f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" if low or high else "0"
+    return share, f"{value:+z.1f} [{low:+z.1f}, {high:+z.1f}]" if low or high else "0"
 
 
 def conditions(found: Mapping[str, Any]) -> str:

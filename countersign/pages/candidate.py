@@ -8,6 +8,7 @@ signed since, the command line and the journal say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from countersign.pages.plots import change_plot, lead_plot
 from countersign.words import counted
 
 _WHO: Final = ("candidate", "champion", "baseline")
+_OVER: Final = ("over_champion", "over_baseline")
 _NAMES: Final = {
     "overall": "All sessions",
     "last_quarter": "The last quarter",
@@ -42,6 +44,8 @@ _LIGHTS: Final[dict[str, LightStatus]] = {
     "fail": "fail",
     "insufficient": "unknown",
 }
+_DIGITS: Final = {"volatility_mae": 6}
+"""Digits of a difference where four say nothing: of a volatility of 1 % a day."""
 _COEFFICIENTS: Final = 12
 _SYMBOLS: Final = 60
 
@@ -57,14 +61,14 @@ def candidate_page(evidence: Mapping[str, Any], candidate: str) -> Page:
         "the journal says otherwise.",
         lights=_lights(comparison, evidence["checks"]),
         sections=[
-            Section("Verdict", [Words(_sentences(comparison["sentences"]), bullets=True)]),
-            Section("What asked for it", [Words([_cause(retrain)])]),
+            Section("Verdict", [Words(_sentences(comparison["sentences"]), bullets=True)], half=True),
+            Section("What asked for it", [Words([_cause(retrain)])], half=True),
             Section("Automatic checks", [_checks(evidence["checks"])]),
             Section("Session by session", _series(comparison["series"])),
-            *(Section(f"Measures: {_NAMES[s['name']].lower()}", _measures(s)) for s in comparison["stretches"]),
+            *_stretches(comparison["stretches"]),
             Section("By symbol", _symbols(comparison["symbols"])),
-            Section("What changed in the model", _changes(comparison)),
-            Section("What a signature binds", [_digests(evidence)]),
+            Section("What changed in the model", _changes(comparison), half=True),
+            Section("What a signature binds", [_digests(evidence)], half=True),
             Section("To decide", [Words(_HOW_TO)]),
         ],
         foot=[
@@ -139,6 +143,19 @@ def _series(series: Mapping[str, Any]) -> list[Block]:
     return [Figures(figures, key=[("line", "ahead of the champion"), ("other", "ahead of the baseline")])]
 
 
+def _stretches(stretches: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """A section for each stretch of sessions; those that are all sessions are named with these."""
+    same = [s for s in stretches[1:] if all(s[key] == stretches[0][key] for key in ("first", "last", "sessions"))]
+    sections = [Section(f"Measures: {_NAMES[s['name']].lower()}", _measures(s)) for s in stretches if s not in same]
+    if same:
+        names = " and ".join(_NAMES[s["name"]].lower() for s in same)
+        sections[0] = replace(
+            sections[0],
+            blocks=[*sections[0].blocks, Words([f"Not shown, since they would be these same sessions: {names}."])],
+        )
+    return sections
+
+
 def _measures(stretch: Mapping[str, Any]) -> list[Block]:
     rows: list[list[Cell]] = []
     for name, found in stretch["measures"].items():
@@ -148,13 +165,17 @@ def _measures(stretch: Mapping[str, Any]) -> list[Block]:
             [
                 _UNITS[name],
                 *(_number(found[who]) for who in _WHO),
-                _difference(over),
-                _difference(found["over_baseline"]),
+                _difference(over, _DIGITS.get(name, 4)),
+                _difference(found["over_baseline"], _DIGITS.get(name, 4)),
                 verdict,
             ]
         )
-    head = ["measure", *_WHO, "minus champion [95 %]", "minus baseline [95 %]", "against the champion"]
+    known = any(found[over]["low"] is not None for found in stretch["measures"].values() for over in _OVER)
+    interval = " [95 %]" if known else ""
+    head = ["measure", *_WHO, f"minus champion{interval}", f"minus baseline{interval}", "against the champion"]
     words = f"{stretch['first']} to {stretch['last']}: {stretch['sessions']} sessions, {stretch['rows']} rows."
+    if not known:
+        words += " They are too few for intervals."
     return [Words([words]), Table(head, rows, "lrrrlll")]
 
 
@@ -206,12 +227,11 @@ def _digests(evidence: Mapping[str, Any]) -> Table:
     return Table(["what", "SHA-256"], rows, "lw", caption="The signature binds this page's evidence by its own digest.")
 
 
-def _difference(found: Mapping[str, Any]) -> str:
+def _difference(found: Mapping[str, Any], digits: int) -> str:
     if found["value"] is None:
         return "unknown"
-    if found["low"] is None:
-        return f"{found['value']:+.4f}"
-    return f"{found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+    value, *ends = (f"{found[end]:+z.{digits}f}" for end in ("value", "low", "high") if found[end] is not None)
+    return f"{value} [{', '.join(ends)}]" if ends else value
 
 
 def _number(value: float | None) -> str:

@@ -20,6 +20,7 @@ from countersign.experiments.record import (
     rate_cells,
 )
 from countersign.pages.page import (
+    Beside,
     Block,
     Cell,
     Figure,
@@ -67,8 +68,8 @@ def experiment_page(found: Mapping[str, Any], diffs: Mapping[str, str]) -> Page:
         ],
         sections=[
             *(Section(f"Found: {choice['experiment']}", _verdict(choice)) for choice in choices),
-            Section("Beside what is configured", _beside(found)),
-            Section("Beside the baseline", _skills(found)),
+            Section("Beside what is configured", _beside(found), half=True),
+            Section("Beside the baseline", _skills(found), half=True),
             Section("All variants", _table(found)),
             Section(
                 "What pipeline.yaml would change",
@@ -139,28 +140,9 @@ def _skills(found: Mapping[str, Any]) -> list[Block]:
 
 
 def _table(found: Mapping[str, Any]) -> list[Block]:
-    rows: list[list[Cell]] = []
-    for variant in found["variants"]:
-        cells: list[Cell] = [variant["name"]]
-        for loss in HEADS.values():
-            value = variant["measures"][loss]["variant"]
-            skill, difference, says = loss_cells(variant, loss)
-            cells += [
-                "unknown" if value is None else f"{value:.4f}",
-                skill,
-                difference,
-                Light(_SAYS[says], says) if says else "",
-            ]
-        rows.append(cells)
-    columns = ("skill", "minus configured [95 %]", "")
-    head = ["variant", "QLIKE", *columns, "Brier", *columns]
     return [
-        Table(
-            head,
-            rows,
-            "lrrrlrrrl",
-            caption="Skill: how much less than the baseline is lost. Differences in percent of the configured loss.",
-        ),
+        Words(["Skill: how much less than the baseline is lost. Differences in percent of the configured loss."]),
+        Beside([_losses(found, "volatility")], [_losses(found, "bad weeks")]),
         Table(
             ["variant", "approved", "minus configured [95 %]", "bad of these", "minus configured [95 %]"],
             [
@@ -179,6 +161,18 @@ def _table(found: Mapping[str, Any]) -> list[Block]:
             "lrl",
         ),
     ]
+
+
+def _losses(found: Mapping[str, Any], head: str) -> Table:
+    loss = HEADS[head]
+    rows: list[list[Cell]] = []
+    for variant in found["variants"]:
+        value = variant["measures"][loss]["variant"]
+        skill, difference, says = loss_cells(variant, loss)
+        said: Cell = Light(_SAYS[says], says) if says else ""
+        rows.append([variant["name"], "unknown" if value is None else f"{value:.4f}", skill, difference, said])
+    columns = ("variant", NAMES[loss], "skill", "minus configured [95 %]", "in a word")
+    return Table(columns, rows, "lrrrl", caption=f"{head.capitalize()}.")
 
 
 def _number(value: float | None) -> float:

@@ -219,14 +219,14 @@ def _breakable(cell: str) -> Any:
         parts = re.sub(r"([_.])", r"\1<wbr>", found[0])
         return f'<span class="name">{parts}</span>'
 
-    return Markup(re.sub(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+", name, str(_whole(cell))))
+    return Markup(re.sub(r"[(\[]?(?<![\w@/.-])[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+", name, str(_whole(cell))))
 
 
 def _whole(text: str) -> Any:
-    """Escaped; no line breaks within a date, the name of a week or an interval."""
+    """Escaped; no line breaks within a date, the name of a week, an interval or before a percent sign."""
     from markupsafe import Markup, escape
 
-    kept = r"\d{4}-(?:\d\d-|W)\d\d|\[[-+.\d%]+, [-+.\d%]+\]|\d+% to \d+%"
+    kept = r"\d{4}-(?:\d\d-|W)\d\d|\[[-+.\d%]+, [-+.\d%]+\]|\d+% to \d+%|\[?\d+ %\]?"
     return Markup(re.sub(kept, r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
@@ -272,7 +272,7 @@ _HTML: Final = """\
 <figcaption class="small">{{ block.caption|whole }}</figcaption>
 {% endif %}
 <div class="scroll"><table>
-<thead><tr>{% for cell in block.head %}<th scope="col" class="{{ block.align[loop.index0] }}">{{ cell }}</th>
+<thead><tr>{% for cell in block.head %}<th scope="col" class="{{ block.align[loop.index0] }}">{{ cell|whole }}</th>
 {%- endfor %}</tr></thead>
 <tbody>
 {% for row in block.rows %}
@@ -396,11 +396,12 @@ th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-al
 figure { margin: 0; min-width: 0; }
 summary { cursor: pointer; border-bottom: 2px solid var(--line); margin: 2rem 0 .6rem; padding-bottom: .2rem; }
 summary h2 { display: inline; border: 0; margin: 0 0 0 .2rem; } details > div { scroll-margin-top: 4rem; }
-@media (min-width: 1000px) { main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); column-gap: 2.4rem; }
-  main > * { grid-column: 1 / -1; } main > .half { grid-column: auto; }
+@media (min-width: 1000px) { main { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr));
+  column-gap: 2.4rem; } main > * { grid-column: 1 / -1; } main > .half { grid-column: auto; }
   main > section > h2 { margin-top: 1.2rem; } }
 @media (min-width: 1200px) { .beside { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 4fr);
-  column-gap: 2.4rem; margin-bottom: 1rem; } .beside th { white-space: normal; } .beside :is(th, td) { padding-right: .55rem; } }
+  column-gap: 2.4rem; margin-bottom: 1rem; } .beside th { white-space: normal; }
+  .beside :is(th, td) { padding-right: .55rem; } }
 figcaption { font-size: .9rem; }
 svg { display: block; width: 100%; height: auto; font-family: inherit; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
@@ -424,12 +425,15 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--ground); }
 td.l { min-width: 4.6em; } td.w { overflow-wrap: anywhere; }
 @media (max-width: 640px) { body { padding: 12px; } table { font-size: .74rem; } th.r { white-space: normal; }
-  th, td { padding-right: .45rem; } td.l { min-width: 0; } .verbatim.code { white-space: pre-wrap; }
+  th, td { padding-right: .45rem; } td.l { min-width: 0; }
+  td .light { font-size: .66rem; padding: 0 .3em; } .verbatim.code { white-space: pre-wrap; }
   table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem;
   padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; }
   td.r[data-head]::before { content: attr(data-head) "\\a0"; color: var(--soft); } }
-@media print { details::details-content { content-visibility: visible; height: auto; } html { font-size: 12px; } body { font-size: 11px; padding: 0; } nav { display: none; }
-  figure:not(.table), tr { break-inside: avoid; } h2, .key, .table figcaption { break-after: avoid; } .scroll { background: none; }
+@media print { details::details-content { content-visibility: visible; height: auto; }
+  html { font-size: 12px; } body { font-size: 11px; padding: 0; } nav { display: none; }
+  figure:not(.table), tr { break-inside: avoid; } h2, summary, .key, .table figcaption { break-after: avoid; }
+  .scroll { background: none; }
   .figures:not(.wide) { grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); } .figures:not(.wide) figure {
   max-width: 260px; } .light, .key i { print-color-adjust: exact; }
   .verbatim.code { white-space: pre-wrap; } }

@@ -21,6 +21,9 @@ from countersign.pages.svg import Plot, Shape, Tick, runs, text_width, ticks
 _WIDTH: Final = 360.0
 """Units of a figure: shown so many pixels wide on a phone, and somewhat wider elsewhere."""
 
+_BESIDE: Final = 320.0
+"""Units of a figure that stands beside another and a table: narrower, so that its text is not shown smaller."""
+
 _TICKS: Final = 5
 
 _DATE: Final = 56.0
@@ -29,10 +32,10 @@ _DATE: Final = 56.0
 _LANE: Final = 0.78
 """Share of a lane's height that its axis takes; the rest keeps it from the next."""
 
-_NAMES: Final = 150.0
+_NAMES: Final = 135.0
 """Units that a lane has for its symbol, at most."""
 
-_PLACES: Final = 5
+_PLACES: Final = 3
 """Places that the axis of sessions has at least: where there are fewer, the newest stands at its end all the same."""
 
 _OFF: Final = 3.0
@@ -147,8 +150,9 @@ def lanes_plot(words: str, sessions: Sequence[str], lanes: Sequence[Lane], top: 
         30 + max(36.0, min(64.0, 230 / max(len(lanes), 1))) * len(lanes),
         (-0.2, float(len(lanes))),
         rows=[(foot + _LANE / 2, lane.symbol) for foot, lane in zip(feet, lanes, strict=True)],
+        width=_BESIDE,
         grid=False,
-        right=34,
+        right=38,
         names=_NAMES,
     )
     x = np.arange(len(sessions))
@@ -264,8 +268,8 @@ def rates_plot(weeks: Sequence[str], series: Sequence[tuple[str, Shape, np.ndarr
     shown = _spread(len(weeks), _TICKS)
     plot = Plot(
         f"{label} by week",
-        _WIDTH,
-        200,
+        _BESIDE,
+        180,
         _span(len(weeks)),
         (-4, 104),
         rows=ticks(0, 100),

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from countersign.thresholds import Thresholds
 
 CALM_YEARS: Final = ("2004", "2005", "2006", "2012")
-"""Years in which nothing happened on the market that a threshold should have noticed (docs/false-alarms.md)."""
+"""Years in which nothing happened on the US market that a threshold should have noticed (docs/false-alarms.md)."""
 
 _ROWS: Final = 40
 """Rows of a table before the rest is counted."""
@@ -119,22 +119,23 @@ def weekly_page(facts: WeekFacts) -> Page:
         f"{len(held)} of {len(facts.sessions)} sessions, and the quarter up to them ({_stretch(facts)})",
         lights=[(layer, *(_system_light(facts) if layer == "system" else _light(facts, layer))) for layer in LAYERS],
         sections=[
-            Section("Needs a person", _waits(facts)),
-            Section("Commentary", _commentary(facts)),
+            Section("Needs a person", _waits(facts), half=True),
+            Section("Commentary", _commentary(facts), half=True),
             Section("Alerts of the quarter", _alerts(facts)),
             *_measures(facts),
             Section("PSI by subject over the quarter", _psi(facts)),
             Section(
-                "Calibration of the quarter's matured outcomes",
-                calibration_blocks(facts.outcomes, facts.thresholds.business),
-            ),
-            Section(
                 "Approved and held",
                 rates_blocks(facts.scores, facts.outcomes, facts.quarter, facts.standing.evaluation),
             ),
-            Section("Model standing", _standing(facts)),
+            Section(
+                "Calibration of the quarter's matured outcomes",
+                calibration_blocks(facts.outcomes, facts.thresholds.business),
+                half=True,
+            ),
+            Section("Model standing", _standing(facts), half=True),
             Section("Rejected rows", _rejected(facts)),
-            Section("False alarms: the thresholds replayed over history", _replay(facts)),
+            Section("False alarms: the thresholds replayed over history", _replay(facts), folded=True),
             Section("Suggestions", _suggestions(facts)),
         ],
         foot=_foot(facts),
@@ -166,7 +167,7 @@ def suggestions(facts: WeekFacts) -> list[str]:
 
 
 RULES: Final = (
-    f"more than one alarm a year in a calm year ({', '.join(CALM_YEARS)}) under replay",
+    f"more than one alarm under replay in a calm year of the US market ({', '.join(CALM_YEARS)}), where it was judged",
     "a review of thresholds that was due at the end of the week",
     f"a measure without sufficient evidence in every one of the quarter's {QUARTER} sessions",
 )
@@ -373,8 +374,9 @@ def _replay(facts: WeekFacts) -> list[Block]:
             alarms = (m.alarms, t.halved, t.doubled)
             counts = [f"{len(a.stretches)} ({a.failing})" for a in alarms]
             rows.append([m.measure, f"{t.name} = {t.value:g}", str(m.judged), *counts])
+    alarmed = [m for m in fired if m.alarms.stretches]
     years = sorted({year for m in fired for year, count in m.by_year.items() if count is not None})
-    by_year: list[list[Cell]] = [[m.measure, *(_year(m, year) for year in years)] for m in fired if m.alarms.stretches]
+    by_year: list[list[Cell]] = [[m.measure, *(_year(m, year) for year in years)] for m in alarmed]
     said = (
         f"The same code as the daily run over {r.first} to {r.last}, {r.sessions} sessions, with models as they would "
         "have been trained (countersign replay). An alarm is a stretch of sessions that fail; in brackets the failing "
@@ -386,13 +388,22 @@ def _replay(facts: WeekFacts) -> list[Block]:
         blocks.append(Table(head, rows, "llrrrr", form="html"))
     if by_year:
         calm = [f"{year}{' calm' if year in CALM_YEARS else ''}" for year in years]
-        caption = "Alarms by the year they began in; marked: more than one in a calm year. Years left out: not judged."
+        caption = (
+            f"Alarms on the prices of this project, {r.first} to {r.last}, by the year they began in; marked: more "
+            "than one in a calm year. Years left out: not judged."
+        )
         blocks.append(Table(("measure", *calm), by_year, "l" + "r" * len(years), caption, form="html"))
-    if r.breaks and rows:
-        days = "; ".join(f"{day}: {what}" for day, what in r.breaks.items())
+    early = [day for day in r.breaks if all(m.alarms.delays[day] == "too early" for m in alarmed)]
+    over = {day: what for day, what in r.breaks.items() if day not in early}
+    if over and alarmed:
+        days = "; ".join(f"{day}: {what}" for day, what in over.items())
         caption = f"Sessions from a known break to the first alarm; below 0 it had begun before. {days}."
-        delays = [[m.measure, *(str(m.alarms.delays[day]) for day in r.breaks)] for m in fired if m.alarms.stretches]
-        blocks.append(Table(("measure", *r.breaks), delays, "l" + "r" * len(r.breaks), caption, form="html"))
+        delays = [[m.measure, *(str(m.alarms.delays[day]) for day in over)] for m in alarmed]
+        blocks.append(Table(("measure", *over), delays, "l" + "r" * len(over), caption, form="html"))
+    if early and alarmed:
+        days = "; ".join(f"{day} ({r.breaks[day]})" for day in early)
+        names = ", ".join(m.measure for m in alarmed)
+        blocks.append(Words([f"Too early to say how soon after {days} an alarm came of: {names}."], form="html"))
     blocks.append(Verbatim(replay_text(r), form="text"))
     others = [f"No alarm under any of these: {', '.join(quiet)}."] if quiet else []
     never = [m.measure for m in r.measures if not m.judged]

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import html5lib
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from countersign.steps.retrain import ask_as_person, make_candidate
 from countersign.steps.weekly import review_weeks
@@ -21,7 +21,7 @@ CHROMIUM = shutil.which("chromium")
 PAGES = ("report", "weekly_review", "review")
 LIMIT = 1_000_000
 """Bytes of a page."""
-PHONE = 390
+PHONE, DESK = 390, 1280
 """Pixels across."""
 
 
@@ -63,20 +63,29 @@ def test_a_page_is_valid_html_under_a_megabyte_and_names_nothing_from_elsewhere(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)")
-def test_a_browser_asks_for_the_page_alone_and_a_phone_shows_its_whole_width(pages: dict[str, Path]) -> None:
+def test_a_browser_asks_for_the_page_alone_and_any_screen_shows_its_whole_width(pages: dict[str, Path]) -> None:
     with sync_playwright() as driver:
         # Without Chromium's sandbox, which root may not use: tests often run as root in a container.
         browser = driver.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False)
         try:
-            page = browser.new_page(viewport={"width": PHONE, "height": 844})
+            page = browser.new_page()
             asked_for: list[str] = []
             complaints: list[str] = []
             page.on("request", lambda one: asked_for.append(one.url))
             page.on("console", lambda one: complaints.append(one.text))
             for path in pages.values():
                 page.goto(path.as_uri())
-                # A wide table scrolls within itself; the page does not.
-                assert page.evaluate("document.documentElement.scrollWidth") == PHONE, path
+                for width in (PHONE, DESK):
+                    page.set_viewport_size({"width": width, "height": 844})
+                    # A wide table scrolls within itself; the page does not.
+                    assert page.evaluate("document.documentElement.scrollWidth") == width, path
+                # What is folded on a screen is open on paper.
+                for folded in page.locator("details > div").all():
+                    page.emulate_media(media="screen")
+                    expect(folded).to_be_hidden()
+                    page.emulate_media(media="print")
+                    expect(folded).to_be_visible()
+                page.emulate_media(media="screen")
             assert asked_for == [path.as_uri() for path in pages.values()]
             assert complaints == []
         finally:

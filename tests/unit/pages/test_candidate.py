@@ -99,6 +99,37 @@ def test_a_candidate_without_a_known_outcome_has_a_page_that_says_so(evidence: d
     assert page_html(page)
 
 
+def test_stretches_that_are_all_sessions_are_named_and_not_shown_again(evidence: dict[str, Any]) -> None:
+    stretches = evidence["comparison"]["stretches"]
+    stretches += [{**stretches[0], "name": "last_quarter"}, {**stretches[0], "name": "inside_trigger", "sessions": 1}]
+    page = candidate_page(evidence, "c" * 64)
+    shown = [section.title for section in page.sections if section.title.startswith("Measures")]
+    assert shown == ["Measures: all sessions", "Measures: inside the stretch that triggered it"]
+    said = "these same sessions: the worst month beside the champion and the last quarter."
+    assert said in " ".join(page_text(page).split())
+
+
+def test_intervals_are_promised_where_there_are_some(evidence: dict[str, Any]) -> None:
+    assert "minus champion [95 %]" in page_text(candidate_page(evidence, "c" * 64))
+    for found in evidence["comparison"]["stretches"][0]["measures"].values():
+        for over in ("over_champion", "over_baseline"):
+            found[over] = found[over] | {"low": None, "high": None}
+    text = " ".join(page_text(candidate_page(evidence, "c" * 64)).split())
+    assert "[95 %]" not in text
+    assert "They are too few for intervals." in text
+
+
+def test_a_difference_too_small_to_be_seen_has_no_sign_of_a_loss(evidence: dict[str, Any]) -> None:
+    tiny = {"value": -0.00003, "low": -0.00004, "high": 0.00002, "verdict": None}
+    for found in evidence["comparison"]["stretches"][0]["measures"].values():
+        found["over_champion"] = tiny
+    text = page_text(candidate_page(evidence, "c" * 64))
+    assert "+0.0000 [+0.0000, +0.0000]" in text
+    assert "-0.0000 " not in text
+    # Of a volatility of 1 % a day these are digits that count.
+    assert "-0.000030 [-0.000040, +0.000020]" in text
+
+
 def test_a_measure_that_could_not_be_taken_is_unknown(evidence: dict[str, Any]) -> None:
     evidence["comparison"]["stretches"][0]["measures"]["auc"] = measured(None)
     row = next(

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from countersign.pages.daily import DayFacts, daily_page, key_figure
-from countersign.pages.page import Figures, Page, Table, figure_image, page_html, page_text
+from countersign.pages.page import Figures, Page, Table, figure_image, in_one_column, page_html, page_text
 from countersign.pages.quarter import LAYERS
 from countersign.report import Matured, ReportFacts, needs_a_person, report_text
 from countersign.tables import DRIFT, METRICS, OUTCOMES, PRICES_REJECTED, SCORES, Column, conform, empty_table
@@ -164,7 +164,7 @@ def many(facts: DayFacts, symbols: Sequence[str]) -> DayFacts:
 
 def blocks(page: Page, title: str) -> Sequence[Any]:
     (found,) = [s for s in page.sections if s.title.startswith(title)]
-    return found.blocks
+    return in_one_column(found.blocks)
 
 
 def shown(page: Page, title: str) -> str:
@@ -417,6 +417,6 @@ def test_the_key_figure_is_an_image_that_needs_no_page(facts: DayFacts) -> None:
 
 def test_tables_have_as_many_cells_in_each_row_as_in_their_head(facts: DayFacts) -> None:
     page = daily_page(facts)
-    found = [block for section in page.sections for block in section.blocks if isinstance(block, Table)]
+    found = [block for section in page.sections for block in in_one_column(section.blocks) if isinstance(block, Table)]
     assert len(found) >= 4
     assert all(len(row) == len(block.head) == len(block.align) for block in found for row in block.rows)

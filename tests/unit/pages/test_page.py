@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from countersign.pages.page import (
     WIDTH,
+    Beside,
     Block,
     Figure,
     Figures,
@@ -86,6 +87,34 @@ def test_a_block_is_shown_in_the_form_that_it_is_for() -> None:
     html, text = page_html(both), page_text(both)
     assert ("everywhere" in html, "page only" in html, "text only" in html) == (True, True, False)
     assert ("everywhere" in text, "page only" in text, "text only" in text) == (True, False, True)
+
+
+def test_what_stands_beside_each_other_is_one_below_the_other_as_text() -> None:
+    whole = page(Beside([Words(["first"]), Verbatim("page only", form="html")], [Words(["second"])]), Words(["third"]))
+    assert [line.strip() for line in page_text(whole).splitlines()][-6:] == ["first", "", "second", "", "third", ""]
+    html = page_html(whole)
+    assert html.index("first") < html.index("page only") < html.index("second") < html.index("third")
+
+
+def test_a_link_to_what_is_folded_leads_into_it_so_that_a_browser_opens_it() -> None:
+    html = page_html(Page("t", "", [], [Section("One", [Words(["words"])], folded=True)], []))
+    inside = html[html.index("</summary>") : html.index("</details>")]
+    assert 'id="s1"' in inside
+    assert "words" in inside
+    assert "One" in html[html.index("<summary>") : html.index("</summary>")]
+
+
+@pytest.mark.parametrize(
+    "whole", ["2008-09-15", "2008-W39", "[-0.0238, +0.0140]", "[+9.7%, +19.5%]", "6% to 92%", "[95 %]"]
+)
+def test_no_line_breaks_within_a_date_or_an_interval(whole: str) -> None:
+    html = page_html(page(Words([f"from {whole}."]), Table((whole,), [[whole]], "l")))
+    assert html.count(f'<span class="whole">{whole}</span>') == 3
+
+
+def test_a_long_name_may_be_broken_at_its_underscores_alone() -> None:
+    html = page_html(page(Table(("a",), [["Failed: approval_rate_vs_validation, Not_This."]], "l")))
+    assert 'Failed: <span class="name">approval_<wbr>rate_<wbr>vs_<wbr>validation</span>, Not_This.' in html
 
 
 def test_a_table_as_text_has_its_columns_one_below_the_other_and_wraps_the_last() -> None:

@@ -20,6 +20,7 @@ from countersign.pages.plots import (
     course_plot,
     heat_map,
     lanes_plot,
+    lanes_top,
     lead_plot,
     psi_plot,
     rates_plot,
@@ -86,6 +87,26 @@ def test_the_threshold_is_a_line_of_its_own_at_the_height_of_its_number() -> Non
     assert "stroke-dasharray" in elements(svg, "path", "vermillion")[0].get("style", "")
 
 
+def test_a_threshold_known_in_one_session_is_a_line_across_the_panel_and_a_lone_value_has_its_number() -> None:
+    last = np.arange(10) == 9
+    svg = drawn(course(value=np.where(last, 4.25, NAN), threshold=np.where(last, 8.0, NAN), failed=last))
+    (threshold,) = lines(svg, "vermillion")
+    left, right = (float(end) for end in re.findall(r"M ([\d.]+) [\d.]+ H ([\d.]+)", svg)[-1])
+    assert (threshold[0][0], threshold[-1][0]) == (left, right)
+    assert len({y for _, y in threshold}) == 1
+    assert "4.25" in {words for words, *_ in texts(svg)}
+    assert "4.25" not in {words for words, *_ in texts(drawn(course(value=np.full(10, 4.25))))}
+
+
+def test_a_threshold_that_was_changed_is_drawn_as_each_session_was_judged() -> None:
+    svg = drawn(course(value=np.full(10, 4.0), threshold=np.r_[np.full(5, 8.0), NAN, np.full(4, 6.0)]))
+    (threshold,) = lines(svg, "vermillion")
+    # The axis begins half a session before the first: the session that was not judged has the threshold before it.
+    heights = [y for _, y in threshold]
+    assert heights == [heights[0]] * 7 + [heights[-1]] * 5
+    assert heights[0] < heights[-1]
+
+
 def test_a_number_stands_at_the_height_of_its_line() -> None:
     svg = drawn(course(value=np.full(10, 4.0)))
     (value,) = lines(svg, "blue")
@@ -128,6 +149,39 @@ def test_a_lane_ends_with_its_newest_number_and_is_never_outside_its_own() -> No
     assert stroke[1] > low[3][1]
 
 
+@pytest.mark.parametrize(
+    ("largest", "top"),
+    [
+        # Three times the median of the others is 13.5.
+        ([4.0, 5.0, 13.0], 13.0),
+        ([4.0, 5.0, 14.0], 5.0),
+        ([4.0, 114.0], 4.0),
+        ([114.0], 114.0),
+        ([4.0, NAN, 5.0], 5.0),
+        ([NAN], 0.0),
+    ],
+)
+def test_a_symbol_far_above_the_others_does_not_set_the_scale(largest: list[float], top: float) -> None:
+    assert lanes_top([lane(value=np.r_[np.full(9, NAN), one]) for one in largest]) == top
+
+
+def test_what_is_over_the_scale_stays_in_its_lane_with_its_true_number() -> None:
+    wild = lane("WILD", value=np.r_[np.full(9, 2.0), 114.0])
+    svg = lanes_plot("lanes", SESSIONS, [lane("CALM", value=np.full(10, 1.0)), wild], 4.0, NAN)
+    full = lanes_plot("lanes", SESSIONS, [lane("CALM", value=np.full(10, 1.0)), lane(value=np.full(10, 4.0))], 4.0, NAN)
+    (_, drawn_wild), (_, at_the_top) = lines(svg, "blue"), lines(full, "blue")
+    assert drawn_wild[-1] == at_the_top[-1]
+    assert {"▲ 114.0", "114.0"} <= {words for words, *_ in texts(svg)}
+    assert not [words for words, *_ in texts(full) if "▲" in words]
+
+
+def test_a_lone_session_of_a_lane_stands_at_the_end_beside_its_number() -> None:
+    svg = lanes_plot("lanes", SESSIONS[:1], [Lane("A", np.full(1, 1.0), np.full(1, NAN), np.full(1, False))], 4.0, NAN)
+    (dot,) = elements(svg, "circle", "blue")
+    left, right = (float(end) for end in re.findall(r"M ([\d.]+) [\d.]+ H ([\d.]+)", svg)[0])
+    assert float(dot.get("cx", "")) > left + 0.75 * (right - left)
+
+
 def test_psi_is_marked_by_its_verdict_on_either_side_of_the_threshold() -> None:
     now = np.array([2.0, 0.1, 0.4, NAN])
     svg = psi_plot(list("abcd"), now, now / 2, now * 2, ["fail", "pass", "insufficient", "insufficient"], 0.2)
@@ -154,6 +208,10 @@ def every_figure() -> list[str]:
         calibration_plot(np.array([10.0]), np.array([20.0]), np.array([5.0]), np.array([60.0]), 70),
         rates_plot(["1 Sep"], [("blue", "circle", np.array([NAN]), NAN)], "% bad"),
         lanes_plot("lanes", SESSIONS, [lane('<b>$A$ & "B"</b>'), lane("W" * 24, value=none)], 40.0, NAN),
+        lanes_plot("lanes", SESSIONS, [lane("A"), lane("B", value=np.r_[np.full(9, 1.0), 114.0])], 9.0, NAN),
+        lanes_plot("lanes", SESSIONS, [lane("A"), lane("B", value=np.r_[1e3, np.full(9, 1.0)])], 9.0, NAN),
+        drawn(course(value=np.r_[np.full(9, NAN), 12.345])),
+        course_plot("rows", course(**{k: v[:1] for k, v in vars(course()).items()}), [], "rows", 1),
         psi_plot(["a"], np.array([0.0]), np.array([0.0]), np.array([1e9]), ["pass"], 0.2),
         lead_plot("qlike", SESSIONS, np.arange(10.0), none, "sum"),
         change_plot(["a", "b"], np.array([0.1, NAN]), np.array([0.2, -0.1])),
@@ -188,8 +246,18 @@ def test_every_mark_and_every_word_lies_within_the_figure() -> None:
 
 
 def test_what_a_symbol_is_called_stays_text() -> None:
-    svg = lanes_plot("lanes", SESSIONS, [lane('<b>$A$&"B"'), lane("SYMBOL-00001-OF-MANY")], 40.0, NAN)
-    assert {'<b>$A$&"B"', "SYMBOL-0000…"} <= {words for words, *_ in texts(svg)}
+    svg = lanes_plot("lanes", SESSIONS, [lane('<b>$A$&"B"'), lane("MÜNCHENER R")], 40.0, NAN)
+    assert {'<b>$A$&"B"', "MÜNCHENER R"} <= {words for words, *_ in texts(svg)}
+
+
+def test_a_symbol_too_long_for_its_lane_is_cut_and_whole_in_its_title() -> None:
+    svg = lanes_plot("lanes", SESSIONS, [lane("AAPL"), lane("SYMBOL-00001-OF-VERY-MANY")], 40.0, NAN)
+    (title,) = ElementTree.fromstring(svg).iter("title")
+    assert title.text == "SYMBOL-00001-OF-VERY-MANY"
+    assert title.tail is not None
+    assert title.tail.endswith("…")
+    assert title.text.startswith(title.tail[:-1])
+    assert len(title.tail) > 12
 
 
 @given(low=st.floats(-1e9, 1e9), span=st.floats(1e-6, 1e9), most=st.integers(2, 9))

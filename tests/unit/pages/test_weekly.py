@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from countersign.monitoring.alerts import Alert
-from countersign.monitoring.replay import Alarms, MeasureReplay, Replay, Varied
-from countersign.pages.page import Figures, Page, Section, Table, page_html, page_text
+from countersign.monitoring.replay import Alarms, Delay, MeasureReplay, Replay, Varied
+from countersign.pages.page import Figures, Page, Section, Table, Words, in_one_column, page_html, page_text
 from countersign.pages.quarter import QUARTER, wilson_interval
 from countersign.pages.weekly import Standing, WeekFacts, suggestions, weekly_page
 from countersign.steps.metrics import MEASURES
@@ -315,7 +315,7 @@ def test_rates_are_those_of_the_week_in_which_symbols_were_scored(facts: WeekFac
             ),
         )
     )
-    (table,) = [b for b in section(page, "Approved").blocks if isinstance(b, Table)]
+    (table,) = [b for b in in_one_column(section(page, "Approved").blocks) if isinstance(b, Table)]
     assert list(table.rows) == [
         ["2008-09-01", "–", "–", "1 of 2", "1 of 1"],
         ["2008-09-08", "1", "100%", "–", "–"],
@@ -373,6 +373,23 @@ def test_a_threshold_that_alarmed_twice_in_a_calm_year_is_suggested_and_one_that
     (found,) = suggestions(replace(facts, replay=replace(facts.replay, measures=(calm, wild))))
     assert found.startswith("Rule 1: look at what qlike is judged by. It alarmed 2 times in 2006.")
     assert "model.loss_rise is 1, with 3 alarms in all; doubled it would have had 0, halved 3" in found
+
+
+def test_a_break_too_near_to_judge_is_a_sentence_and_no_table(facts: WeekFacts) -> None:
+    def said(delay: Delay) -> tuple[str, list[Sequence[str]]]:
+        (found,) = facts.replay.measures
+        alarms = replace(found.alarms, delays={"2008-09-15": delay})
+        replay = replace(facts.replay, measures=(replace(found, alarms=alarms),))
+        parts = section(weekly_page(replace(facts, replay=replay)), "False alarms").blocks
+        words = " ".join(item for part in parts if isinstance(part, Words) for item in part.items)
+        return words, [part.head for part in parts if isinstance(part, Table)]
+
+    words, heads = said("too early")
+    assert "Too early to say how soon after 2008-09-15 (a bank failed) an alarm came of: qlike." in words
+    assert ("measure", "2008-09-15") not in heads
+    words, heads = said(9)
+    assert "Too early" not in words
+    assert ("measure", "2008-09-15") in heads
 
 
 def test_a_review_of_thresholds_that_is_due_is_suggested(facts: WeekFacts) -> None:
