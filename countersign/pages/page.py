@@ -384,6 +384,7 @@ footer p { max-width: none; margin: .4rem 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .22rem .8rem .22rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; vertical-align: bottom; }
+th:last-child, td:last-child { padding-right: 0; }
 .whole { white-space: nowrap; } .name { display: inline-block; }
 .r { text-align: right; white-space: nowrap; }
 .verbatim { white-space: pre-wrap; font: inherit; background: var(--panel); border-left: 4px solid var(--blue);
@@ -401,7 +402,7 @@ summary h2 { display: inline; border: 0; margin: 0 0 0 .2rem; } details > div { 
   main > section > h2 { margin-top: 1.2rem; } }
 @media (min-width: 1200px) { .beside { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 4fr);
   column-gap: 2.4rem; margin-bottom: 1rem; } .beside th { white-space: normal; }
-  .beside :is(th, td) { padding-right: .55rem; } }
+  .beside :is(th, td):not(:last-child) { padding-right: .55rem; } }
 figcaption { font-size: .9rem; }
 svg { display: block; width: 100%; height: auto; font-family: inherit; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
@@ -425,11 +426,12 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--ground); }
 td.l { min-width: 4.6em; } td.w { overflow-wrap: anywhere; }
 @media (max-width: 640px) { body { padding: 12px; } table { font-size: .74rem; } th.r { white-space: normal; }
-  th, td { padding-right: .45rem; } td.l { min-width: 0; }
+  :is(th, td):not(:last-child) { padding-right: .45rem; } td.l { min-width: 0; }
   td .light { font-size: .66rem; padding: 0 .3em; } .verbatim.code { white-space: pre-wrap; }
   table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem;
   padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; }
   td.r[data-head]::before { content: attr(data-head) "\\a0"; color: var(--soft); } }
+@page { margin: 14mm 12mm; }
 @media print { details::details-content { content-visibility: visible; height: auto; }
   html { font-size: 12px; } body { font-size: 11px; padding: 0; } nav { display: none; }
   figure:not(.table), tr { break-inside: avoid; } h2, summary, .key, .table figcaption { break-after: avoid; }

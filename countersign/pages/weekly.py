@@ -281,7 +281,7 @@ def _measures(facts: WeekFacts) -> Iterator[Section]:
             blocks.append(Figures(figures, [*COURSE_KEY, ("band", "the week under review")]))
         if unknown:
             blocks += [Words(["Without a value all quarter:"]), Words(unknown, bullets=True)]
-        yield Section(f"Measures: {layer}", blocks)
+        yield Section(f"Measures: {layer}", blocks, half=not figures)
 
 
 def _psi(facts: WeekFacts) -> list[Block]:
