@@ -216,10 +216,10 @@ def _breakable(cell: str) -> Any:
     from markupsafe import Markup
 
     def name(found: re.Match[str]) -> str:
-        parts = re.sub(r"([_.])", r"\1<wbr>", found[0])
+        parts = re.sub(r"([_.])(?=[a-z0-9])", r"\1<wbr>", found[0])
         return f'<span class="name">{parts}</span>'
 
-    return Markup(re.sub(r"[(\[]?(?<![\w@/.-])[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+", name, str(_whole(cell))))
+    return Markup(re.sub(r"[(\[]?(?<![\w@/.-])[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+[.,;:)\]]*", name, str(_whole(cell))))
 
 
 def _whole(text: str) -> Any:
@@ -392,7 +392,7 @@ th:last-child, td:last-child { padding-right: 0; }
 .verbatim.code { font: .83rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; margin-bottom: .8rem;
   white-space: pre; overflow-x: auto; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(310px, 100%), 1fr)); gap: 1.1rem 1.4rem; }
-.figures:not(.wide) figure { max-width: 480px; }
+.figures:not(.wide) figure { max-width: 440px; }
 .figures.wide { display: block; }
 figure { margin: 0; min-width: 0; }
 summary { cursor: pointer; border-bottom: 2px solid var(--line); margin: 2rem 0 .6rem; padding-bottom: .2rem; }

@@ -72,7 +72,11 @@ def course_plot(name: str, course: Course, week: Sequence[str], unit: str, scale
     places = [place for place, session in enumerate(course.sessions) if session in set(week)]
     if places:
         plot.block((places[0] - 0.5, places[-1] + 0.5), (low, high), "week")
-    plot.line(x, reference, "soft", 1.4, _DOTTED)
+    levels = np.unique(reference[np.isfinite(reference)])
+    if len(levels) == 1:
+        plot.level(levels[0], "soft", 1.4, _DOTTED)
+    else:
+        plot.line(x, reference, "soft", 1.4, _DOTTED)
     plot.line(np.r_[_span(len(x))[0], x, _span(len(x))[1]], _across(threshold), "vermillion", 1.6, _DASHED)
     plot.line(x, value, "blue", 1.8)
     unsure = ~course.judged & ~np.isnan(value)

@@ -114,7 +114,7 @@ def test_no_line_breaks_within_a_date_or_an_interval(whole: str) -> None:
 
 def test_a_long_name_may_be_broken_at_its_underscores_alone() -> None:
     html = page_html(page(Table(("a",), [["Failed: approval_rate_vs_validation, Not_This."]], "l")))
-    assert 'Failed: <span class="name">approval_<wbr>rate_<wbr>vs_<wbr>validation</span>, Not_This.' in html
+    assert 'Failed: <span class="name">approval_<wbr>rate_<wbr>vs_<wbr>validation,</span> Not_This.' in html
 
 
 def test_a_table_as_text_has_its_columns_one_below_the_other_and_wraps_the_last() -> None:

@@ -98,6 +98,13 @@ def test_a_threshold_known_in_one_session_is_a_line_across_the_panel_and_a_lone_
     assert "4.25" not in {words for words, *_ in texts(drawn(course(value=np.full(10, 4.25))))}
 
 
+def test_what_a_lone_session_is_compared_with_is_a_line_across_too() -> None:
+    svg = drawn(course(reference=np.r_[np.full(9, NAN), 5.0]))
+    (reference,) = [p for p in elements(svg, "path", "soft") if "stroke-dasharray" in p.get("style", "")]
+    assert " H " in reference.get("d", "")
+    assert not elements(svg, "circle", "soft")
+
+
 def test_a_threshold_that_was_changed_is_drawn_as_each_session_was_judged() -> None:
     svg = drawn(course(value=np.full(10, 4.0), threshold=np.r_[np.full(5, 8.0), NAN, np.full(4, 6.0)]))
     (threshold,) = lines(svg, "vermillion")
