@@ -40,7 +40,7 @@ def main() -> None:
             browser = driver.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False)
             take(browser, f"{URL}/assets/prices_clean?view=checks&checkDetail={CHECK}", "Plots", "dagster", 1150, 690)
             report = ROOT / "artifacts" / "sessions" / SESSION / "report.html"
-            take(browser, report.as_uri(), "Commentary", "report", 1060, 900)
+            take(browser, report.as_uri(), "Commentary", "report", 1200, 905)
             browser.close()
     finally:
         os.killpg(server.pid, signal.SIGTERM)
