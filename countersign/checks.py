@@ -178,8 +178,8 @@ def closes_agreed(verdict: CheckResult) -> CheckResult:
 def restated(found: pd.DataFrame, rule: Restated, users: list[str], unknown: str = "") -> CheckResult:
     """What the source said before it says again; no close differs by more than ``rule.max_change``.
 
-    ``found`` are the differences (table ``RESTATEMENTS``), ``users`` the stored sessions that were made from the old
-    version, ``unknown`` why there is nothing to compare with.
+    ``found`` are the differences (table ``RESTATEMENTS``), ``users`` the later stored sessions that were made from the
+    old version, ``unknown`` why there is nothing to compare with.
     """
     limit, changes = rule.max_change, close_changes(found)
     unknown = unknown or ("switched off in config/quality.yaml" if rule.severity == "off" else "")
@@ -193,7 +193,7 @@ def restated(found: pd.DataFrame, rule: Restated, users: list[str], unknown: str
             + (
                 f"Made from it: {listed(users)}. Run them again: countersign run --from {users[0]} --to {users[-1]}"
                 if users
-                else "No stored session was made from it"
+                else "No later session in the store was made from it"
             )
         )
     return CheckResult(

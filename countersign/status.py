@@ -17,7 +17,7 @@ from countersign.report import WIDTH, evaluation_needs, session_needs
 from countersign.steps.complete import outdated_sessions
 from countersign.steps.gate import gate_state, retrain_words, standing
 from countersign.steps.service import in_service
-from countersign.words import counted, listed
+from countersign.words import counted, listed, spanned
 
 _OF_SESSIONS: Final = {
     "prices_raw",
@@ -79,8 +79,12 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
     except CountersignError as error:
         needs.append(str(error))
     closed = project.calendar.last_closed(now)
-    if project.config.source.live and closed and (not scored or scored[-1] < closed):
-        needs.append(f"Session {closed} has closed and has no report. Run it: countersign run --session {closed}")
+    there = set(scored)
+    unreported = [s for s in project.daily_sessions(now) if s not in there] if project.config.source.live else []
+    if unreported:
+        needs.append(
+            f"There is no report of {spanned(unreported)}, which closed. Run: countersign run --from {unreported[0]}"
+        )
     outdated = outdated_sessions(project)
     if outdated:
         needs.append(

@@ -31,3 +31,14 @@ def listed(found: Sequence[object], limit: int = 10) -> str:
     """
     more = f" and {len(found) - limit} more" if len(found) > limit else ""
     return ", ".join(str(one) for one in found[:limit]) + more
+
+
+def spanned(sessions: Sequence[str]) -> str:
+    """Sessions in a row, by how many they are, the first and the last.
+
+    >>> spanned(["2008-09-02"]), spanned(["2008-09-02", "2008-09-03", "2008-09-04"])
+    ('session 2008-09-02', '3 sessions (2008-09-02 … 2008-09-04)')
+    """
+    if len(sessions) == 1:
+        return f"session {sessions[0]}"
+    return f"{len(sessions)} sessions ({sessions[0]} … {sessions[-1]})"

@@ -219,12 +219,15 @@ def daily_run_sensor(
     if newest is None:
         return dg.SkipReason("no heartbeat: the newest session is not there yet, or not whole (countersign status)")
     session, report = newest
-    if context.cursor == report:
-        return dg.SkipReason(f"{session} is whole, and its heartbeat was sent")
+    # With a URL and without one are two: once it is set, the newest session is told of at once.
+    done = f"{report} with heartbeat" if alert_channels.heartbeat else report
+    if context.cursor == done:
+        sent = "its heartbeat was sent" if alert_channels.heartbeat else "no heartbeat is sent: its URL is not set"
+        return dg.SkipReason(f"{session} is whole, and {sent}")
     said = steps.push_metrics(opened, now)
     said.append("heartbeat sent" if alert_channels.ping() else "no heartbeat: its URL is not set")
     # Only now: what failed before it is tried again with the next tick.
-    context.update_cursor(report)
+    context.update_cursor(done)
     return dg.SkipReason("; ".join([f"{session} is whole", *said]))
 
 

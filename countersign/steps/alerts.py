@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,12 +33,19 @@ from countersign.steps.prices import made_from
 from countersign.storage.journal import Event
 from countersign.tables import DRIFT, METRICS
 from countersign.thresholds import load_thresholds
+from countersign.words import spanned
 
 _LOOKED_BACK: Final = 5
-"""Sessions of which it is asked whether they were scored in time: a week."""
+"""Newest sessions of which it is asked whether they were scored in time: a week."""
 
 _RESTATED: Final = "restated"
 """The check of ``prices_raw`` and the history whose failure concerns other sessions than its own."""
+
+_UNSCORED: Final = "unscored"
+"""The measure of ``session`` that is one alert, however many sessions have no scores."""
+
+_LAST: Final = "report"
+"""The asset whose verdicts are the last ones of a session that is run."""
 
 _STATUS: Final = {"pass": 0, "insufficient": 1, "fail": 2}
 
@@ -45,18 +53,24 @@ _STATUS: Final = {"pass": 0, "insufficient": 1, "fail": 2}
 def note_checks(project: Project, asset: str, results: Iterable[tuple[str | None, CheckResult]], now: datetime) -> None:
     """Put verdicts on ``asset``, each with its session, on record in ``alerts.jsonl``.
 
-    A restatement is an alert of its own for each session (of the history: its last), and no later verdict of the check
-    ends it: see ``restatements_over``. Raises ``JournalError`` where the log is broken.
+    A restatement is an alert of its own for each session (of the history: its last), since the day it came, and no
+    later verdict of the check ends it: see ``restatements_over``. What a run has made good of other sessions is over
+    with its last asset. Raises ``JournalError`` where the log is broken.
     """
-    today, found = day_of(now), []
+    today = day_of(now)
+    found: list[Verdict] = []
     for session, result in results:
         verdict = verdict_of(asset, result, session or today)
         if result.name == _RESTATED:
             if result.status == "pass":
                 continue
             of = session or project.calendar.at(project.first_session, -1)
-            verdict = replace(verdict, measure=f"{_RESTATED} {of}")
+            # Of today: a session that is restated once more, after its alert has ended, is news again.
+            verdict = replace(verdict, measure=f"{_RESTATED} {of}", session=today)
         found.append(verdict)
+    if asset == _LAST and open_keys(project.alerts.last()):
+        found += restatements_over(project, now)
+        found += (verdict for verdict in scored_in_time(project, now) if verdict.status == "pass")
     note(project, found, now)
 
 
@@ -71,35 +85,42 @@ def note(project: Project, verdicts: Sequence[Verdict], now: datetime) -> None:
 
 
 def scored_in_time(project: Project, now: datetime) -> list[Verdict]:
-    """For each of the newest sessions of a live source, and those with an alert: was it scored in time?
+    """Whether the sessions of a live source were scored in time, as one verdict: a gap is one alert.
 
+    Looked at are the newest sessions, as of now and of when an alert on them opened, and those without scores before.
     Raises ``ConfigError`` where there are no thresholds.
     """
     if not project.config.source.live:
         return []
     limit = load_thresholds(project.home)[0].system.max_unscored_hours
     due = project.daily_sessions(now - timedelta(hours=limit))
-    late = {key.split(":", 1)[1] for key in open_keys(project.alerts.last()) if key.startswith("session:")}
-    found = []
-    for session in (*(s for s in due[:-_LOOKED_BACK] if s in late), *due[-_LOOKED_BACK:]):
-        done = _whole(project, session)
-        hours = (now - project.calendar.close(session)) / timedelta(hours=1)
-        found.append(
-            Verdict(
-                subject="session",
-                measure=session,
-                layer="system",
-                status="pass" if done else "fail",
-                severity="error",
-                session=day_of(now) if done else session,
-                sentence=f"session {session} is scored"
-                if done
-                else f"{session} closed more than {limit:g} hours ago and has no scores: make run SESSION={session}",
-                value=math.nan if done else math.floor(hours),
-                threshold=limit,
-            )
+    if not due:
+        return []
+    since = [alert.rpartition("@")[2] for alert in open_ids(project.alerts.last()) if f":{_UNSCORED}@" in alert]
+    start = max(bisect_right(due, min([due[-1], *since])) - _LOOKED_BACK, 0)
+    while start and not _whole(project, due[start]):
+        start -= 1
+    missing = [session for session in due[start:] if not _whole(project, session)]
+    sentence = f"every session up to {due[-1]} is scored"
+    if missing:
+        sentence = (
+            f"{spanned(missing)} closed more than {limit:g} hours ago and {'have' if missing[1:] else 'has'} no "
+            f"scores: countersign run --from {missing[0]}"
         )
-    return found
+    hours = (now - project.calendar.close(missing[0])) / timedelta(hours=1) if missing else math.nan
+    return [
+        Verdict(
+            subject="session",
+            measure=_UNSCORED,
+            layer="system",
+            status="fail" if missing else "pass",
+            severity="error",
+            session=due[-1],
+            sentence=sentence,
+            value=math.floor(hours) if missing else math.nan,
+            threshold=limit,
+        )
+    ]
 
 
 def restatements_over(project: Project, now: datetime) -> list[Verdict]:

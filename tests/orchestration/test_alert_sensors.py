@@ -44,9 +44,16 @@ def open_alerts(home: Path) -> dict[str, Alert]:
     return {alert.id: alert for alert in alerts(lines) if alert.ended_at is None}
 
 
-def evaluate(sensor: dg.SensorDefinition, pipeline: Pipeline, now: datetime, channels: AlertResource) -> str:
-    """Evaluate ``sensor`` once; what it says."""
+def evaluate(
+    sensor: dg.SensorDefinition,
+    pipeline: Pipeline,
+    now: datetime,
+    channels: AlertResource,
+    cursor: list[str] | None = None,
+) -> str:
+    """Evaluate ``sensor`` once; what it says. The last of ``cursor`` is its own, and the next one is put behind it."""
     with dg.build_sensor_context(
+        cursor=cursor[-1] if cursor else None,
         instance=pipeline.instance,
         repository_def=pipeline.definitions.get_repository_def(),
         resources={
@@ -56,6 +63,8 @@ def evaluate(sensor: dg.SensorDefinition, pipeline: Pipeline, now: datetime, cha
         },
     ) as context:
         result = sensor(context)
+        if cursor is not None and context.cursor:
+            cursor.append(context.cursor)
     assert isinstance(result, dg.SkipReason)
     return str(result.skip_message)
 
@@ -159,9 +168,10 @@ def test_a_broken_alert_log_fails_the_sensor_and_no_session(pipeline: Pipeline, 
 # --- the signs of a good run
 
 
-def heartbeat(pipeline: Pipeline, now: datetime, receiver: Receiver | None) -> str:
+def heartbeat(pipeline: Pipeline, now: datetime, receiver: Receiver | None, cursor: list[str] | None = None) -> str:
+    """What the sensor says. ``cursor`` holds what it left from one tick to the next."""
     url = f"http://127.0.0.1:{receiver.port}/ping" if receiver else ""
-    return evaluate(daily_run_sensor, pipeline, now, AlertResource(heartbeat=url))
+    return evaluate(daily_run_sensor, pipeline, now, AlertResource(heartbeat=url), cursor)
 
 
 def live(pipeline: Pipeline) -> None:
@@ -209,9 +219,17 @@ def test_a_damaged_session_or_a_broken_log_of_alerts_sends_no_heartbeat(
     assert receiver.requests == []
 
 
-def test_without_its_url_there_is_no_heartbeat(pipeline: Pipeline, now: datetime) -> None:
+def test_without_its_url_there_is_no_heartbeat_and_none_is_said_to_have_been_sent(
+    pipeline: Pipeline, now: datetime, receiver: Receiver
+) -> None:
     assert pipeline.run(SESSION).success
-    assert heartbeat(pipeline, now, None) == f"{SESSION} is whole; no heartbeat: its URL is not set"
+    cursor: list[str] = []
+    assert heartbeat(pipeline, now, None, cursor) == f"{SESSION} is whole; no heartbeat: its URL is not set"
+    said = f"{SESSION} is whole, and no heartbeat is sent: its URL is not set"
+    assert heartbeat(pipeline, now, None, cursor) == said
+    assert heartbeat(pipeline, now, receiver, cursor) == f"{SESSION} is whole; heartbeat sent", "once it is set"
+    assert heartbeat(pipeline, now, receiver, cursor) == f"{SESSION} is whole, and its heartbeat was sent"
+    assert len(receiver.requests) == 1
 
 
 def test_what_cannot_be_looked_at_is_an_alert_and_silences_no_other(pipeline: Pipeline, receiver: Receiver) -> None:
@@ -231,10 +249,10 @@ def test_alerts_on_what_is_no_longer_expected_end(pipeline: Pipeline, unused_por
     path = pipeline.home / "config" / "pipeline.yaml"
     late = datetime(2008, 9, 4, 23, 0, tzinfo=UTC)
     tick(pipeline, late)
-    assert {"session:2008-09-02@2008-09-02", "session:2008-09-03@2008-09-03"} <= set(open_alerts(pipeline.home))
-    path.write_text(path.read_text().replace("missing_sessions: []", "missing_sessions: [2008-09-03]"))
+    assert "session:unscored@2008-09-03" in open_alerts(pipeline.home)
+    path.write_text(path.read_text().replace("live: true", "live: false"))
     tick(pipeline, late)
-    assert "session:2008-09-03@2008-09-03" not in open_alerts(pipeline.home)
+    assert "session:unscored@2008-09-03" not in open_alerts(pipeline.home)
 
 
 # --- with a real daemon

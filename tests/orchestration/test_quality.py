@@ -48,5 +48,5 @@ def test_a_restated_close_is_a_warning_that_names_the_sessions_made_from_the_old
     rewrite(pipeline, FIRST, lambda close: 0.99 * close, "close")
     found = verdicts(pipeline.run(FIRST, assets=["prices_raw"]))["restated"]
     assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
-    assert f"Made from it: {FIRST}, {SECOND}" in str(found.description)
-    assert found.metadata["sessions"].value == 2
+    assert f"Made from it: {SECOND}. " in str(found.description)
+    assert found.metadata["sessions"].value == 1

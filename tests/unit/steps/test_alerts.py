@@ -17,11 +17,13 @@ from countersign.errors import ConfigError
 from countersign.monitoring.alerts import Verdict, alerts, open_ids
 from countersign.monitoring.latency import no_runs
 from countersign.project import Project, open_project
+from countersign.status import project_status
 from countersign.steps.alerts import deliver, note, note_checks, push_metrics, scored_in_time
 from countersign.steps.metrics import MEASURES, metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import clean_sessions, ingest_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
+from countersign.tables import SCORES
 from tests.conftest import Receiver
 
 NOW = datetime(2008, 9, 3, 22, 0, tzinfo=UTC)
@@ -127,21 +129,46 @@ def test_a_session_without_scores_26_hours_after_its_close_is_an_error_until_it_
     assert scored_in_time(project, close + timedelta(hours=25, minutes=59)) == []
     (late,) = scored_in_time(project, close + timedelta(hours=26))
     assert (late.status, late.severity, late.value, late.threshold) == ("fail", "error", 26, 26)
-    assert "make run SESSION=2008-09-02" in late.sentence
+    assert late.sentence.endswith("has no scores: countersign run --from 2008-09-02")
     note(project, [late], close + timedelta(hours=26))
+    assert open_ids(project.alerts.last()) == {"session:unscored@2008-09-02"}
     run(project, "2008-09-02")
-    note(project, scored_in_time(project, close + timedelta(hours=27)), close + timedelta(hours=27))
-    assert open_ids(project.alerts.last()) == set()
+    note_checks(project, "report", [("2008-09-02", PASSED)], close + timedelta(hours=27))
+    assert open_ids(project.alerts.last()) == set(), "with the run itself, before any sensor"
 
 
-def test_an_unscored_session_stays_an_alert_however_many_come_after_it(home: Path) -> None:
+def test_a_gap_of_a_live_source_is_one_alert_that_names_all_of_it(home: Path) -> None:
+    """Seven sessions from 3 to 11 September, more than the week that is looked at."""
     project = live(home)
-    month_later = datetime(2008, 10, 3, 22, 0, tzinfo=UTC)
-    first = scored_in_time(project, project.calendar.close("2008-09-02") + timedelta(hours=26))
-    note(project, first, month_later)
-    found = {v.measure: v.status for v in scored_in_time(project, month_later)}
-    assert list(found) == ["2008-09-02", "2008-09-26", "2008-09-29", "2008-09-30", "2008-10-01", "2008-10-02"]
-    assert set(found.values()) == {"fail"}
+    run(project, "2008-09-02")
+    (gap,) = scored_in_time(project, project.calendar.close("2008-09-11") + timedelta(hours=26))
+    assert gap.sentence == (
+        "7 sessions (2008-09-03 … 2008-09-11) closed more than 26 hours ago and have no scores: "
+        "countersign run --from 2008-09-03"
+    )
+    needs = project_status(project, project.calendar.close("2008-09-11"))["needs_a_person"]
+    assert (
+        "There is no report of 8 sessions (2008-09-02 … 2008-09-11), which closed. "
+        "Run: countersign run --from 2008-09-02"
+    ) in needs
+
+
+def test_an_unscored_session_stays_an_alert_however_many_are_scored_after_it(home: Path) -> None:
+    project = live(home)
+    run(project, "2008-09-02")
+    scores = home / "artifacts" / "sessions" / "2008-09-02" / "scores.json"
+    good = scores.read_bytes()
+    table = project.store.read_table("scores", "2008-09-02", SCORES)
+    scores.write_bytes(good[:100])
+    note(project, scored_in_time(project, project.calendar.close("2008-09-02") + timedelta(hours=26)), NOW)
+    for later in ("2008-09-03", "2008-09-04", "2008-09-05", "2008-09-08", "2008-09-09", "2008-09-10"):
+        # All that is asked of them is whether they are whole.
+        project.store.write_table("scores", later, table.frame, SCORES, table.stored.inputs)
+    week_later = project.calendar.close("2008-09-10") + timedelta(hours=26)
+    (found,) = scored_in_time(project, week_later)
+    assert (found.status, found.sentence[:18]) == ("fail", "session 2008-09-02")
+    scores.write_bytes(good)
+    assert [v.status for v in scored_in_time(project, week_later)] == ["pass"]
 
 
 def test_damaged_scores_are_none(home: Path) -> None:
