@@ -14,19 +14,18 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
 
-from countersign.errors import CountersignError, JournalError, SessionError
+from countersign.errors import CountersignError, SessionError
+from countersign.features import LOOKBACK
 from countersign.gate.state import state_of
 from countersign.project import Project, open_project
-from countersign.steps.alerts import note, restatements_over
-from countersign.steps.complete import session_is_done
-from countersign.words import counted
+from countersign.steps.complete import missing_before, session_is_done
+from countersign.words import counted, spanned
 from sensors.jobs import bootstrap_job, daily_job
 
 LOCATION: Final = "countersign"
@@ -50,7 +49,8 @@ def launch(
 
     With ``again`` those that are complete, too: the source is asked anew. ``module`` is the one that holds the
     definitions; ``say`` takes a progress line.
-    Raises ``SessionError`` where there is no session in between.
+    Raises ``SessionError`` where there is no session in between, and where sessions before them are missing: half of a
+    run that cannot come to its end would be left.
     """
     daily = project.daily_sessions(now)
     sessions = [session for session in daily if first <= session <= last]
@@ -59,6 +59,12 @@ def launch(
             f"expected a session of {project.calendar.code} that has closed, from first_session "
             f"({project.first_session}) {'to ' + daily[-1] if daily else 'on'}; found none in {first} … {last}. Name "
             "others: make run FROM=… TO=…, or SESSION=…"
+        )
+    if missing := missing_before(project, sessions[0]):
+        raise SessionError(
+            f"expected the {LOOKBACK - 1} sessions before {sessions[0]}, which its features read, found no prices_clean"
+            f" of {spanned(missing)}. Run them too: countersign run --from {missing[0]} --to {sessions[-1]}. What the"
+            " source will never deliver, name in missing_sessions in config/pipeline.yaml"
         )
     if not state_of(project.journal.read()).deployments:
         say("bootstrap_job: load the history, train the first model, put it into service …")
@@ -81,9 +87,6 @@ def launch(
             f"{done} of {counted(len(sessions), 'session')} ({span}) complete already: not run again. To ask the "
             f"source anew: countersign run --again --from {sessions[0]} --to {sessions[-1]}"
         )
-    # Where no daemon runs, no sensor ends these. A broken log of alerts fails no session.
-    with suppress(JournalError):
-        note(project, restatements_over(project, now), now)
     return True
 
 

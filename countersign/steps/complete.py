@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from countersign.errors import ArtifactError, QualityError
+from countersign.features import LOOKBACK
 from countersign.prices.quarantine import releases
 from countersign.project import Project
 from countersign.quality import load_quality
@@ -65,6 +66,13 @@ def stale_link(project: Project, session: str) -> str | None:
     if dict(_stored(project, "outcomes", session).inputs) != outcome_inputs(project, session):
         return "outcomes were made from other bars or scores than are there now."
     return None
+
+
+def missing_before(project: Project, session: str) -> list[str]:
+    """Daily sessions before ``session`` that its features look back at and that have no ``prices_clean``."""
+    *before, _ = project.calendar.lookback(session, LOOKBACK)
+    daily = [s for s in before if s >= project.first_session and s not in project.missing_sessions]
+    return [s for s in daily if not project.store.has("prices_clean", s)]
 
 
 def outdated_sessions(project: Project) -> list[str]:

@@ -36,6 +36,7 @@ from countersign.storage.journal import Event
 from countersign.tables import DRIFT, METRICS, PRICES_CLEAN
 from countersign.thresholds import load_thresholds
 from countersign.version import code_version
+from countersign.words import spanned
 
 AUTOMATIC_CHECKS: Final = {
     "volatility_not_worse_than_baseline": "The candidate's volatility forecasts are not worse than the baseline's.",
@@ -333,11 +334,11 @@ def known_bars(project: Project, now: datetime) -> tuple[Panel, dict[str, str]]:
     history = store.read_table(HISTORY, None, PRICES_CLEAN, PANEL_COLUMNS, form="parquet")
     sessions = project.daily_sessions(now)
     there = [session for session in sessions if store.has("prices_clean", session)]
-    missing = [session for session in sessions[: len(there)] if session not in set(there)]
+    missing = [session for session in sessions if session not in set(there) and session < there[-1]] if there else []
     if missing:
         raise ArtifactError(
-            f"expected prices_clean of every session up to {there[-1]}, found none of {', '.join(missing[:5])}: make "
-            f"run SESSION={missing[0]}, or name what the source will never deliver in missing_sessions"
+            f"expected prices_clean of every session up to {there[-1]}, found none of {spanned(missing)}: countersign "
+            f"run --from {missing[0]} --to {there[-1]}, or name what the source will never deliver in missing_sessions"
         )
     tables = {session: store.read_table("prices_clean", session, PRICES_CLEAN, PANEL_COLUMNS) for session in there}
     bars = pd.concat([history.frame, *(table.frame for table in tables.values())])

@@ -25,6 +25,7 @@ from countersign.steps.service import in_service, without_looking_ahead
 from countersign.storage.artifacts import Table
 from countersign.storage.codec import combined_digest
 from countersign.tables import FEATURE_TABLE, PRICES_CLEAN, PRICES_REJECTED, SCORES, conform
+from countersign.words import spanned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,7 +196,7 @@ def _read_window(project: Project, sessions: Sequence[str]) -> _Window:
     if missing:
         raise ArtifactError(
             f"features of {sessions[0]} need prices_clean of the {LOOKBACK} sessions up to it; of these there is none "
-            f"for {_span(missing)}. Make them with: dagster asset materialize -m definitions "
+            f"for {spanned(missing)}. Make them with: dagster asset materialize -m definitions "
             f"--select 'key:prices_raw+ and tag:daily' --partition-range {missing[0]}...{sessions[-1]}. What the "
             "source will never deliver, name in missing_sessions in config/pipeline.yaml"
         )
@@ -209,10 +210,6 @@ def _read_window(project: Project, sessions: Sequence[str]) -> _Window:
     return _Window(
         needed, pd.concat([t.frame for t in tables.values()]), {s: t.stored.sha256 for s, t in tables.items()}
     )
-
-
-def _span(sessions: Sequence[str]) -> str:
-    return sessions[0] if len(sessions) == 1 else f"{len(sessions)} sessions, {sessions[0]} … {sessions[-1]}"
 
 
 def bars_digest(project: Project, session: str) -> str:

@@ -106,7 +106,9 @@ def test_what_cannot_be_tried_for_a_gap_in_the_sessions_is_no_hole_and_no_pass(
         list(clean_sessions(project, [session]))
     code, held, text = run(home)
     assert (code, held["worse than the baseline"]) == (1, False)
-    assert "found none of 2008-09-03: make run SESSION=2008-09-03" in " ".join(text.split())
+    assert "found none of session 2008-09-03: countersign run --from 2008-09-03 --to 2008-09-04" in " ".join(
+        text.split()
+    )
     assert text.endswith("1 of 2 could not be tried: put right what stands there, then run it again")
     assert "HOLE" not in text
 

@@ -96,7 +96,7 @@ def test_the_alert_of_a_restatement_ends_with_the_command_that_runs_all_again_wh
     cell = (table["date"] == days[0]) & (table["symbol"] == "IBM")
     table.loc[cell, "close"] = (table.loc[cell, "close"].astype(float) * 1.01).astype(str)
     table.to_csv(prices, index=False)
-    alert = f"prices_raw:restated {days[0]}@{days[0]}"
+    alert = f"prices_raw:restated {days[0]}@{now:%Y-%m-%d}"
     assert launch(project, days[0], days[0], now, sqlite, module, list[str]().append, again=True)
     assert alert in open_ids(project.alerts.last()), "the second session is made from the old close"
     assert launch(project, *days, now, sqlite, module, list[str]().append)
@@ -170,6 +170,11 @@ def test_the_command_ends_with_the_report_and_where_it_lies(shell: Path, capfd: 
             "to 2013-03-01; found none in 2008-09-06 … 2008-09-07. Name others: make run FROM=",
         ),
         ("--session 2013-03-04", "to 2013-03-01; found none in 2013-03-04"),
+        (
+            "--session 2008-09-05",
+            "found no prices_clean of 3 sessions (2008-09-02 … 2008-09-04). Run them too: "
+            "countersign run --from 2008-09-02 --to 2008-09-05",
+        ),
         ("--session 2008-09-02 --to 2008-09-04", "expected one SESSION, or FROM and TO; found both"),
     ],
 )

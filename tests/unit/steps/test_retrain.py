@@ -222,8 +222,9 @@ def test_after_the_only_model_was_revoked_a_new_one_can_be_made_and_takes_its_pl
 
 
 def test_a_retrain_does_not_learn_across_a_gap(measured: Desk) -> None:
-    measured.know("2008-09-03")
+    measured.know("2008-09-05")
     (measured.home / "artifacts" / "sessions" / SESSION / "prices_clean.json").unlink()
-    with pytest.raises(ArtifactError, match=f"found none of {SESSION}"):
+    said = rf"found none of 3 sessions \({SESSION} … 2008-09-04\): countersign run --from {SESSION} --to 2008-09-05"
+    with pytest.raises(ArtifactError, match=said):
         make_candidate(measured.project, "autumn", ASKER, LATER)
     assert measured.state.open_retrain is not None, "it is tried again once the session is there"

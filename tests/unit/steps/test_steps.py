@@ -333,7 +333,7 @@ BAD = {
         unspoiled,
         lambda project, _: list(feature_sessions(project, [SESSIONS[4]])),
         ArtifactError,
-        f"none for 3 sessions, {SESSIONS[2]} … {SESSIONS[4]}.*--partition-range {SESSIONS[2]}...{SESSIONS[4]}",
+        rf"none for 3 sessions \({SESSIONS[2]} … {SESSIONS[4]}\).*--partition-range {SESSIONS[2]}...{SESSIONS[4]}",
     ),
     "commentary that is no UTF-8": Bad(
         lambda home: note(home, SECOND, "Käufe".encode("latin-1")),
@@ -675,7 +675,7 @@ def test_sessions_go_on_after_one_that_the_source_never_delivers_once_a_person_h
     run(project, [FIRST], now)
     list(ingest_sessions(project, [SESSIONS[2]], now))
     list(clean_sessions(project, [SESSIONS[2]]))
-    with pytest.raises(ArtifactError, match=f"none for {SECOND}.*name in missing_sessions"):
+    with pytest.raises(ArtifactError, match=f"none for session {SECOND}.*name in missing_sessions"):
         list(feature_sessions(project, [SESSIONS[2]]))
     configure(home, "missing_sessions: []", f"missing_sessions: [{SECOND}]")
     project = open_project(home, TODAY)
