@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WIDTH: Final = 80
 _ROWS: Final = 40
 """Symbols listed in a table before the rest is summed up; held ones come first."""
+_ANOTHER: Final = "Have another made (countersign retrain) or take it out (countersign revoke)."
 _OF_MODELS: Final = ("The model in service ", "A new model ")
 """How a sentence on what needs a person begins that is not of the session but of the models, and no other one does."""
 
@@ -63,6 +64,10 @@ class ReportFacts:
     released: tuple[Release, ...]
     restated: Restated | None
     missing: list[str] | None
+    aside: list[str]
+    """Symbols that came, with no row that was kept."""
+    jump: str | None
+    """What the check of that name says of prices that were kept, where it failed."""
     scores: pd.DataFrame
     matured: Matured | None
     metrics: pd.DataFrame
@@ -76,6 +81,7 @@ class ReportFacts:
     gate_news: tuple[str, ...]
     training: Mapping[str, Any]
     evaluation: Mapping[str, Any]
+    min_auc: float
     cutoff: float
     stale: str | None
     commentary: str | None
@@ -194,6 +200,8 @@ def person_needs(facts: ReportFacts) -> list[str]:
             f"{counted(len(doubtful), 'row')} in quarantine, of {listed(sorted(set(doubtful['symbol'])))}: "
             f"countersign quarantine list {facts.session}."
         )
+    if facts.jump:
+        found.append(f"{as_sentence(facts.jump)} Where a price is wrong, correct the source and run the session again.")
     # What the source has taken back needs nobody: it stays on record, under DATA.
     left = since_first(facts.restated.table) if facts.restated else None
     if facts.restated and left is not None and (close_changes(left) > facts.restated.limit).any():
@@ -207,7 +215,7 @@ def person_needs(facts: ReportFacts) -> list[str]:
     failed = [*facts.metrics["sentence"][facts.metrics["status"] == "fail"]]
     failed += facts.drift["sentence"][facts.drift["status"] == "fail"].tolist()
     found += [as_sentence(sentence) for sentence in failed]
-    found += evaluation_needs(facts.evaluation)
+    found += evaluation_needs(facts.evaluation, facts.min_auc)
     fallen = facts.scores[facts.scores["fallback_reason"].notna()]
     if len(fallen):
         reasons = sorted({str(r).split(":")[0] for r in fallen["fallback_reason"]})
@@ -215,16 +223,22 @@ def person_needs(facts: ReportFacts) -> list[str]:
     return [*found, *facts.gate_needs]
 
 
-def evaluation_needs(evaluation: Mapping[str, Any]) -> list[str]:
-    """What of the evaluation of the model in service needs a person."""
+def evaluation_needs(evaluation: Mapping[str, Any], min_auc: float) -> list[str]:
+    """What of the evaluation of the model in service needs a person: an AUC below ``min_auc``, a better baseline."""
     found = []
+    auc = evaluation["table"]["auc"]["model"]
+    if auc is None or not auc >= min_auc:
+        found.append(
+            f"The model in service is not known to tell bad weeks from fine ones: AUC {_number(auc)} in its "
+            f"evaluation, {min_auc:g} is the least (min_auc in config/thresholds.yaml; 0.5 is chance). {_ANOTHER}"
+        )
     for name in ("auc", "qlike"):
         measure = evaluation["table"][name]
         if measure["lead_high"] is not None and measure["lead_high"] < 0:
             found.append(
                 f"The model in service was worse than the baseline in its evaluation: {name.upper()} "
                 f"{_number(measure['model'])} against {_number(measure['baseline'])}, with the whole 95 % interval. "
-                "Have another made (countersign retrain) or take it out (countersign revoke)."
+                f"{_ANOTHER}"
             )
     return found
 
@@ -235,12 +249,14 @@ def data_words(facts: ReportFacts) -> list[str]:
     if len(facts.rejected):
         counts = facts.rejected["rule"].value_counts()
         text += " " + ", ".join(f"{rule}: {n}" for rule, n in zip(counts.index, counts, strict=True)) + "."
+    if facts.aside:
+        text += f" In quarantine, and so without a bar: {listed(facts.aside)}."
     if facts.missing is None:
         text += " Insufficient evidence on missing symbols: the session before is not in the store."
     elif facts.missing:
         text += f" Missing since the session before: {listed(facts.missing)}."
     else:
-        text += " No symbol is missing since the session before."
+        text += f" No {'other ' if facts.aside else ''}symbol is missing since the session before."
     if facts.closes_alone:
         text += " Closes alone: variances are squared returns, as open, high and low are not known."
     return [text, *_people_and_source(facts)]

@@ -17,6 +17,7 @@ from countersign.report import WIDTH, evaluation_needs, session_needs
 from countersign.steps.complete import outdated_sessions
 from countersign.steps.gate import gate_state, retrain_words, standing
 from countersign.steps.service import in_service
+from countersign.thresholds import load_thresholds
 from countersign.words import counted, listed, spanned
 
 _OF_SESSIONS: Final = {
@@ -50,7 +51,7 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
             model["training"] = {
                 key: training[key] for key in ("first_session", "last_session", "rows", "code_version")
             }
-            of_model = evaluation_needs(document["evaluation"])
+            of_model = evaluation_needs(document["evaluation"], load_thresholds(project.home)[0].model.min_auc)
             if project.store.digest("model", None, "json") != model["sha256"]:
                 needs.append("model.json is not the model in service. Restore it: copy it from models/<its digest>/")
     except CountersignError as error:

@@ -332,10 +332,15 @@ def stale(series: Series, sessions: int) -> np.ndarray:
     return place - np.maximum.accumulate(np.where(same, 0, place)) >= sessions - 1
 
 
+def large_returns(log_return: np.ndarray, rule: Jump) -> np.ndarray:
+    """Returns above ``rule.share``, of which alone ``jumps`` asks more."""
+    return (log_return > np.log1p(rule.share)) | (log_return < np.log1p(-min(rule.share, 1 - 1e-9)))
+
+
 def jumps(series: Series, rule: Jump) -> np.ndarray:
     """Returns above ``rule.share`` and ``rule.deviations`` of the symbol's own over the ``BEHIND`` sessions before."""
     found = np.zeros(len(series.row), dtype=bool)
-    large = (series.log_return > np.log1p(rule.share)) | (series.log_return < np.log1p(-min(rule.share, 1 - 1e-9)))
+    large = large_returns(series.log_return, rule)
     if not large.any():
         return found
     for place in np.flatnonzero(large[series.order] & (series.row >= 0)).tolist():

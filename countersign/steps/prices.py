@@ -16,7 +16,7 @@ from countersign.prices import ingest
 from countersign.prices.clean import BEFORE_COLUMNS, Before, Cleaned, clean_bars, doubtful_symbols
 from countersign.prices.quarantine import Release, releases
 from countersign.prices.restatements import comparable, logged, restated_values
-from countersign.prices.rules import BEHIND
+from countersign.prices.rules import BEHIND, large_returns
 from countersign.prices.schema import arrived_in
 from countersign.project import Project
 from countersign.quality import Quality, load_quality
@@ -230,7 +230,8 @@ def _keep_restated(project: Project, session: str, raw: pd.DataFrame, quality: Q
             return checks.restated(found, rule, [], "what was stored before is damaged")
         found = restated_values(old.frame, conform(raw, PRICES_RAW), old.stored.sha256)
         _log_restated(store, old.stored, "restatements", found, store.form)
-    return checks.restated(found, rule, made_from(project, session) if len(found) else [])
+    later = [one for one in made_from(project, session) if one != session] if len(found) else []
+    return checks.restated(found, rule, later)
 
 
 def _keep_restated_history(project: Project, cleaned: Cleaned, quality: Quality) -> checks.CheckResult:
@@ -348,6 +349,21 @@ def came(bars: pd.DataFrame, rejected: pd.DataFrame, session: str) -> set[str]:
     """Symbols with a row of ``session``, in quarantine or not: of what is set aside it is another rule that tells."""
     own = (rejected["date"].astype(str).str[:10] == session) & (rejected["rule"] != "symbol")
     return {*bars["symbol"], *rejected["symbol"][own]}
+
+
+def jump_sentence(project: Project, session: str, bars: pd.DataFrame) -> str | None:
+    """What the check ``jump`` of ``prices_clean`` says of ``session``, whose ``bars`` these are; None where it holds.
+
+    It is no artifact's, so it is judged anew, and only where a return is large: that reads the sessions before.
+    """
+    quality = load_quality(project.home)
+    if not large_returns(bars["log_return"].to_numpy(dtype=float), quality.jump).any():
+        return None
+    raw = project.store.read_table("prices_raw", session, PRICES_RAW).frame
+    before, released = Past(project, session).before(session), released_in(project, session)
+    found = clean_bars(raw, project.calendar.dates, quality, before, released).findings["jump"]
+    check = checks.rule_kept("jump", quality.jump, found, len(raw))
+    return check.sentence if check.status == "fail" else None
 
 
 def released_in(project: Project, session: str | None = None) -> frozenset[str]:

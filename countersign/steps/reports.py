@@ -17,7 +17,7 @@ from countersign.report import Matured, ReportFacts, Restated, report_text
 from countersign.steps.complete import QUARTER, read_commentary, report_inputs, stale_link
 from countersign.steps.gate import gate_state, standing
 from countersign.steps.made import Made, Numbers, again
-from countersign.steps.prices import came, symbols_before
+from countersign.steps.prices import came, jump_sentence, symbols_before
 from countersign.steps.quarter import QuarterReader, is_measured, quarter_sessions
 from countersign.steps.service import in_service
 from countersign.storage.codec import combined_digest
@@ -49,13 +49,13 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
         checks.require(
             f"scores of {session}", again("scores", session), checks.scores_in_range(scores.frame, len(scores.frame))
         )
-        clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date", "symbol", "open"))
+        clean = store.read_table("prices_clean", session, PRICES_CLEAN, ("date", "symbol", "open", "log_return"))
         rejected = store.read_table("prices_rejected", session, PRICES_REJECTED)
         outcomes = store.read_table("outcomes", session, OUTCOMES).frame
         metrics = store.read_table("metrics", session, METRICS).frame
         drift = store.read_table("drift", session, DRIFT).frame
         words = read_commentary(project, session)
-        before = symbols_before(project, session)
+        before, there = symbols_before(project, session), came(clean.frame, rejected.frame, session)
         facts = ReportFacts(
             session=session,
             calendar=calendar.code,
@@ -67,7 +67,9 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
             released=_released(project, session),
             restated=_restated(project, session),
             # One in quarantine has come, and is told of there.
-            missing=None if before is None else sorted(before - came(clean.frame, rejected.frame, session)),
+            missing=None if before is None else sorted(before - there),
+            aside=sorted(there - set(clean.frame["symbol"])),
+            jump=jump_sentence(project, session, clean.frame),
             scores=scores.frame,
             matured=None if outcomes.empty else Matured(str(outcomes["scored"].iloc[0].date()), outcomes),
             metrics=metrics,
@@ -79,6 +81,7 @@ def report_sessions(project: Project, sessions: Sequence[str]) -> Iterator[Made]
             gate_news=stands.news,
             training=service.document["training"],
             evaluation=service.document["evaluation"],
+            min_auc=thresholds.model.min_auc,
             cutoff=service.model.cutoff,
             stale=stale_link(project, session),
             commentary=words,

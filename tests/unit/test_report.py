@@ -54,6 +54,8 @@ def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
         released=(),
         restated=None,
         missing=[],
+        aside=[],
+        jump=None,
         scores=table,
         matured=None,
         metrics=readings(
@@ -73,6 +75,7 @@ def facts(symbols: list[str] | None = None, **changes: Any) -> ReportFacts:
             "bad_rate_approved": 0.083,
             "bad_rate_held": None,
         },
+        min_auc=0.55,
         cutoff=0.2,
         stale=None,
         commentary=None,
@@ -167,6 +170,12 @@ def test_a_missing_symbol_and_rejected_rows_need_a_person_and_stand_with_the_dat
     assert "Missing since the session before: FB." in data
 
 
+def test_a_symbol_in_quarantine_is_not_called_there() -> None:
+    said = "In quarantine, and so without a bar: HSBA. No other symbol is missing since the session before."
+    assert said in section(report_text(facts(aside=["HSBA"])), "DATA")
+    assert "No symbol is missing since the session before." in section(report_text(facts()), "DATA")
+
+
 def test_without_a_session_before_the_report_says_that_it_cannot_tell_what_is_missing() -> None:
     assert "Insufficient evidence on missing symbols" in section(report_text(facts(missing=None)), "DATA")
 
@@ -221,6 +230,17 @@ def test_a_model_that_was_worse_than_the_baseline_beyond_doubt_needs_a_person(le
     table = {**quiet.evaluation["table"], "auc": {"model": 0.488, "baseline": 0.542, "lead_high": lead_high}}
     person = section(report_text(replace(quiet, evaluation={**quiet.evaluation, "table": table})), "NEEDS A PERSON")
     assert ("was worse than the baseline in its evaluation: AUC 0.488 against 0.542" in person) == is_told
+
+
+@pytest.mark.parametrize(("auc", "said"), [(0.455, "0.455"), (0.549, "0.549"), (0.55, None), (None, "unknown")])
+def test_a_model_that_does_not_tell_bad_weeks_from_fine_ones_needs_a_person(
+    auc: float | None, said: str | None
+) -> None:
+    quiet = facts()
+    table = {**quiet.evaluation["table"], "auc": {"model": auc, "baseline": 0.5, "lead_high": 0.1}}
+    person = section(report_text(replace(quiet, evaluation={**quiet.evaluation, "table": table})), "NEEDS A PERSON")
+    assert (f"fine ones: AUC {said} in its evaluation, 0.55 is the least" in person) == (said is not None)
+    assert ("Nothing today." in person) == (said is None)
 
 
 def test_a_measure_that_could_not_be_taken_is_unknown() -> None:
