@@ -115,18 +115,20 @@ def _minutes(moment: datetime) -> np.datetime64:
     return np.datetime64(int(moment.timestamp() // 60), "m")
 
 
-def load_calendar(code: str, first: str, last: str, cache: Path) -> SessionCalendar:
+def load_calendar(
+    code: str, first: str, last: str, cache: Path, where: str = "in config/pipeline.yaml"
+) -> SessionCalendar:
     """The calendar ``code`` of ``exchange_calendars`` from ``first`` to ``last``, through the folder ``cache``.
 
     It ends sooner where the library knows an exchange's holidays only so far. Raises ``ConfigError`` for a code that
-    it does not know, and for dates before those that it knows.
+    it does not know, and for dates before those that it knows, with ``where`` another is written.
     """
     name = f"{code.replace('/', '-')}_{first}_{last}_{version('exchange_calendars')}.json"
     path = cache / name
     try:
         return _calendar(code, orjson.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError, KeyError):
-        found = _read_calendar(code, first, last)
+        found = _read_calendar(code, first, last, where)
         # A project folder that may only be read works all the same.
         with suppress(OSError):
             write_atomically(path, orjson.dumps(found))
@@ -172,7 +174,7 @@ def _library() -> Iterator[Any]:
         yield exchange_calendars
 
 
-def _read_calendar(code: str, first: str, last: str) -> dict[str, Any]:
+def _read_calendar(code: str, first: str, last: str, where: str) -> dict[str, Any]:
     with _library() as exchange_calendars:
         try:
             known_to = exchange_calendars.get_calendar(code).bound_max()
@@ -182,13 +184,13 @@ def _read_calendar(code: str, first: str, last: str) -> dict[str, Any]:
             names: Sequence[str] = exchange_calendars.get_calendar_names()
             raise ConfigError(
                 f"calendar: '{code}' is not an exchange that exchange_calendars knows; it knows XNYS, XLON, 24/7 and "
-                f"{len(names) - 3} more: write one of them in config/pipeline.yaml"
+                f"{len(names) - 3} more: write one of them {where}"
             ) from error
         except (ValueError, NotImplementedError, exchange_calendars.errors.CalendarError) as error:
             words = str(error)[:200].rstrip(".")
             raise ConfigError(
                 f"calendar: exchange_calendars has no sessions of '{code}' from {first} to {last}: {words}. Write "
-                "another calendar or a later history.start in config/pipeline.yaml (the calendar starts a year earlier)"
+                f"another calendar {where}, or begin later: it starts a year before history.start in config/pipeline.yaml"
             ) from error
         schedule = calendar.schedule
     return {

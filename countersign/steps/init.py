@@ -228,7 +228,8 @@ def _bars(path: str, home: Path, zone: str, layout: Layout) -> pd.DataFrame:
 
 def _calendar(code: str, first: str, now: datetime) -> SessionCalendar:
     with tempfile.TemporaryDirectory() as cache:
-        return load_calendar(code, f"{int(first[:4]) - 1}-01-01", f"{now.year + 1}-12-31", Path(cache))
+        begin, end = f"{int(first[:4]) - 1}-01-01", f"{now.year + 1}-12-31"
+        return load_calendar(code, begin, end, Path(cache), where="behind --calendar")
 
 
 def _contract(columns: frozenset[str], further: frozenset[str]) -> Contract:

@@ -34,6 +34,6 @@ def without_looking_ahead(project: Project, service: InService, session: str) ->
             return other
     raise LookAheadError(
         f"expected a session after {learned_to}, to which the model in service was trained, found {session}, which no "
-        "earlier model in service could score either: it would look ahead. Set first_session to a later one in "
-        "config/pipeline.yaml"
+        "earlier model in service could score either: it would look ahead. Score a later session (runs begin with "
+        "first_session in config/pipeline.yaml)"
     )

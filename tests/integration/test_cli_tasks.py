@@ -167,6 +167,7 @@ def test_a_model_scores_the_session_that_it_was_trained_up_to_and_none_before(
     for result in (early, in_service):
         assert result.exit_code == 2
         assert "it would look ahead" in result.stderr
+        assert "Score a later session" in result.stderr
     assert {row["date"] for row in table(tmp_path / "last.json")} == {LAST}
     assert not (tmp_path / "early.json").exists()
 

@@ -166,6 +166,14 @@ def test_what_is_given_is_not_guessed(tmp_path: Path) -> None:
     assert (guessed["calendar"], guessed["source.adjustment"]) == ("24/5", "full")
 
 
+def test_a_calendar_that_does_not_exist_is_refused_by_its_option_and_nothing_is_written(tmp_path: Path) -> None:
+    prices = tmp_path / "bars.csv"
+    panel("XNYS", ["A"], tmp_path).to_csv(prices, index=False)
+    with pytest.raises(ConfigError, match=r"'FOO' is not an exchange .*: write one of them behind --calendar$"):
+        begun(tmp_path, prices, calendar="FOO")
+    assert not (tmp_path / "project").exists()
+
+
 def test_many_symbols_are_not_named_and_names_that_yaml_would_misread_are_quoted(tmp_path: Path) -> None:
     prices = tmp_path / "my bars #1.csv"
     panel("XNYS", [f"S{n}" for n in range(21)], tmp_path, "2011-01-03").to_csv(prices, index=False)
