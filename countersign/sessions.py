@@ -190,7 +190,7 @@ def _read_calendar(code: str, first: str, last: str, where: str) -> dict[str, An
             words = str(error)[:200].rstrip(".")
             raise ConfigError(
                 f"calendar: exchange_calendars has no sessions of '{code}' from {first} to {last}: {words}. Write "
-                f"another calendar {where}, or begin later: it starts a year before history.start in config/pipeline.yaml"
+                f"another calendar {where}, or begin later (a year before history.start in config/pipeline.yaml)"
             ) from error
         schedule = calendar.schedule
     return {
