@@ -53,9 +53,9 @@ _STATUS: Final = {"pass": 0, "insufficient": 1, "fail": 2}
 def note_checks(project: Project, asset: str, results: Iterable[tuple[str | None, CheckResult]], now: datetime) -> None:
     """Put verdicts on ``asset``, each with its session, on record in ``alerts.jsonl``.
 
-    A restatement is an alert of its own for each session (of the history: its last), since the day it came, and no
-    later verdict of the check ends it: see ``restatements_over``. What a run has made good of other sessions is over
-    with its last asset. Raises ``JournalError`` where the log is broken.
+    A restatement is an alert of its own for each session (of the history: its last), and no later verdict of the check
+    ends it: see ``restatements_over``. What a run has made good of other sessions is over with its last asset. Raises
+    ``JournalError`` where the log is broken.
     """
     today = day_of(now)
     found: list[Verdict] = []
@@ -65,8 +65,7 @@ def note_checks(project: Project, asset: str, results: Iterable[tuple[str | None
             if result.status == "pass":
                 continue
             of = session or project.calendar.at(project.first_session, -1)
-            # Of today: a session that is restated once more, after its alert has ended, is news again.
-            verdict = replace(verdict, measure=f"{_RESTATED} {of}", session=today)
+            verdict = replace(verdict, measure=f"{_RESTATED} {of}")
         found.append(verdict)
     if asset == _LAST and open_keys(project.alerts.last()):
         found += restatements_over(project, now)
@@ -133,7 +132,9 @@ def restatements_over(project: Project, now: datetime) -> list[Verdict]:
         if name != _RESTATED or (session and outdated(project, made_from(project, session))):
             continue
         sentence = f"every session that was made from what was said of {session} before was run again"
-        found.append(Verdict(subject, measure, "data", "pass", "warning", day_of(now), sentence))
+        # As of the session, as it opened: restated once more, it is news again.
+        of = session if subject == "prices_raw" and session else day_of(now)
+        found.append(Verdict(subject, measure, "data", "pass", "warning", of, sentence))
     return found
 
 

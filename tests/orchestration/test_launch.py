@@ -96,7 +96,7 @@ def test_the_alert_of_a_restatement_ends_with_the_command_that_runs_all_again_wh
     cell = (table["date"] == days[0]) & (table["symbol"] == "IBM")
     table.loc[cell, "close"] = (table.loc[cell, "close"].astype(float) * 1.01).astype(str)
     table.to_csv(prices, index=False)
-    alert = f"prices_raw:restated {days[0]}@{now:%Y-%m-%d}"
+    alert = f"prices_raw:restated {days[0]}@{days[0]}"
     assert launch(project, days[0], days[0], now, sqlite, module, list[str]().append, again=True)
     assert alert in open_ids(project.alerts.last()), "the second session is made from the old close"
     assert launch(project, *days, now, sqlite, module, list[str]().append)

@@ -320,7 +320,7 @@ def test_a_restatement_is_an_alert_until_all_that_was_made_from_the_old_version_
     assert open_alerts() == frozenset()
     say(project.home, FIRST, "IBM", times(CLOSE, 1.01))
     ingest(FIRST)
-    alert = f"prices_raw:restated {FIRST}@{now:%Y-%m-%d}"
+    alert = f"prices_raw:restated {FIRST}@{FIRST}"
     assert open_alerts() == {alert}, "though a later session has passed"
     ingest(FIRST)
     assert open_alerts() == {alert}, "though the source says the same again"
