@@ -78,3 +78,10 @@ def test_an_alert_of_a_session_is_told_apart_from_one_of_a_day(desk: Desk) -> No
     note(desk.project, [low, *waiting(desk.project, LATER)], LATER)
     assert "warning since session 2008-10-03: AUC 0.510 is low [metrics:auc@2008-10-03]" in words(desk)
     assert "warning since 2013-03-04 (UTC): r1 waits since 2013-03-04 12:00 UTC" in words(desk)
+
+
+def test_a_model_below_the_least_auc_needs_a_person_whatever_the_last_report_says(desk: Desk) -> None:
+    assert "not known to tell bad weeks" not in needs(desk)
+    path = desk.home / "config" / "thresholds.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("min_auc: 0.55", "min_auc: 0.95"), encoding="utf-8")
+    assert "not known to tell bad weeks from fine ones: AUC 0." in needs(desk)
