@@ -63,7 +63,7 @@ def init(
 
     Each guess stands in FOLDER/config/pipeline.yaml, for you to correct.
 
-    Example: countersign init my-panel --prices ~/bars.csv
+    Example: countersign init ../my-panel --prices ~/bars.csv
     """
     from dataclasses import asdict
 

@@ -81,7 +81,7 @@ def test_every_command_of_the_readme_and_the_docs_runs_in_the_order_it_is_shown(
     } <= sessions
     assert (checkout / "work" / "report.txt").exists()
     told = (checkout / "demo" / "artifacts" / "journal.jsonl").read_text(encoding="utf-8")
-    assert len(list((checkout / "my-panel" / "artifacts" / "sessions").iterdir())) == 21
+    assert len(list((checkout.parent / "my-panel" / "artifacts" / "sessions").iterdir())) == 21
     assert [told.count(f'"event":"{event}"') for event in ("sign_off_requested", "deployed")] == [1, 3]
 
 

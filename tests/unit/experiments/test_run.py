@@ -201,7 +201,7 @@ def test_the_commands_of_the_guide_run(desk: Desk, root: Path, monkeypatch: pyte
         jobs = () if "--jobs" in words else ("--jobs", "1")
         result = countersign(desk.home, *words, *jobs, "--to", "2009-06-30")
         assert result.exit_code == 0, result.output
-    assert {path.name for path in (desk.home / "my-experiment").iterdir()} == {
+    assert {path.name for path in (desk.home.parent / "my-experiment").iterdir()} == {
         "experiment.json",
         "experiment.html",
         "features.diff",
