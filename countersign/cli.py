@@ -27,7 +27,7 @@ from countersign import (
     cli_show,
     cli_tasks,
 )
-from countersign.cli_terminal import Day, Terminal, as_text, progress
+from countersign.cli_terminal import Day, Terminal, as_text, progress, with_home
 
 _SECTIONS: Final = {
     "Sessions": {
@@ -112,6 +112,7 @@ def main(context: click.Context, home: Path | None) -> None:
         clock=lambda: datetime.now(UTC),
         key=Path(key) if key else None,
         keys=Path("~/.ssh").expanduser(),
+        is_named=home is not None,
         environment=os.environ,
         stopwatch=perf_counter,
     )
@@ -142,7 +143,7 @@ def status(terminal: Terminal, as_json: bool) -> None:
     from countersign.status import project_status, status_text
 
     found = project_status(terminal.open_project(), terminal.clock())
-    click.echo(as_text(found) if as_json else status_text(found))
+    click.echo(as_text(found) if as_json else with_home(terminal, status_text(found)))
 
 
 @main.command()

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from countersign.cli_terminal import Terminal, as_text
+from countersign.cli_terminal import Terminal, as_text, with_home
 from countersign.words import counted
 
 _NO_BAR: Final = "  [no bar can be made of it]"
@@ -68,4 +68,4 @@ def release_row(
     project, day = terminal.open_project(), f"{session:%Y-%m-%d}"
     for one in release(project, day, by, reason, terminal.clock(), row, symbol):
         click.echo(f"Released: {one.session}, {one.symbol} ({one.rule}), by {one.by}.")
-    click.echo(run_again(project, day))
+    click.echo(with_home(terminal, run_again(project, day)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from countersign.cli_terminal import Pair, Terminal, as_text, once
+from countersign.cli_terminal import Pair, Terminal, as_text, once, with_home
 
 if TYPE_CHECKING:
     from countersign.project import Project
@@ -144,4 +144,5 @@ def accept(terminal: Terminal, /, session: datetime | None, reason: str, by: str
         click.echo(f"  {line}")
     # Before the first model it is not this session that is next.
     begun = bool(state_of(project.journal.read()).deployments)
-    click.echo(f"Look at what changed there, then: countersign run{f' --session {day}' if begun else ''}")
+    after = f"countersign run{f' --session {day}' if begun else ''}"
+    click.echo(with_home(terminal, f"Look at what changed there, then: {after}"))

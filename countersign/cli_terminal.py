@@ -7,13 +7,15 @@ them, commands.
 from __future__ import annotations
 
 import math
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -21,14 +23,20 @@ if TYPE_CHECKING:
     from countersign.project import Project
 
 
+_COMMAND: Final = re.compile(r"\b(countersign|make run|dagster asset) ")
+
+
 @dataclass(frozen=True)
 class Terminal:
     """``clock`` gives the time in UTC. ``key`` is the key that the environment names, ``keys`` where a person's lie."""
 
     home: Path
+    """The project folder."""
     clock: Callable[[], datetime]
     key: Path | None
     keys: Path
+    is_named: bool = False
+    """Whether the folder was named by ``--home``, so that a command that is typed without it is on another project."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Where the source finds the secrets that its settings name."""
     stopwatch: Callable[[], float] = lambda: math.nan
@@ -38,6 +46,13 @@ class Terminal:
         from countersign.project import open_project
 
         return open_project(self.home, self.clock().date(), self.environment)
+
+
+def with_home(terminal: Terminal, text: str) -> str:
+    """``text``, and where it names commands, how these are typed for a project that ``--home`` named."""
+    if not terminal.is_named or not _COMMAND.search(text):
+        return text
+    return f"{text}\nTo type what is named here: export COUNTERSIGN_HOME={shlex.quote(str(terminal.home))}"
 
 
 def as_text(value: Any) -> str:

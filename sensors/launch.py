@@ -142,7 +142,11 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("expected one SESSION, or FROM and TO; found both")
 
     def say(line: str) -> None:
-        print(line, flush=True)
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            # Who reads has seen enough; all further lines go nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def log(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

@@ -134,8 +134,8 @@ def _choice(name: str, experiment: Experiment, trials: Trials, p_values: Mapping
         years,
         (
             f"{winner.name!r} did best, {said}",
-            f"{NAMES[loss]} {scale * over.value:+.2f} % (95 % interval {scale * over.low:+.2f} … "
-            f"{scale * over.high:+.2f} %, which {'holds' if over.low <= 0 <= over.high else 'does not hold'} 0), "
+            f"{NAMES[loss]} {scale * over.value:+z.2f} % (95 % interval {scale * over.low:+z.2f} … "
+            f"{scale * over.high:+z.2f} %, which {'holds' if over.low <= 0 <= over.high else 'does not hold'} 0), "
             f"smaller in {won} of {years} calendar years",
             f"It is the best of {len(p_values)} that were tried: were none better than what is configured, the best "
             f"would look as good in {100 * p:.0f} % of runs (adjusted p {p:.3f})",

@@ -66,8 +66,8 @@ def load_history(project: Project, now: datetime) -> Made:
     restated = _keep_restated_history(project, cleaned, quality)
     stored = project.store.write_table(HISTORY, None, cleaned.bars, PRICES_CLEAN, source, form="parquet")
     recent = cleaned.bars[days >= np.datetime64(project.calendar.lookback(last, RECENT_SESSIONS)[0])]
-    inputs = {HISTORY: stored.sha256, "adjustment": config.source.adjustment}
-    project.store.write_table(recent_history(project), None, recent, PRICES_CLEAN, inputs, form="parquet")
+    # Its inputs are not the history: a change of years ago leaves it, and the sessions that read it, as they are.
+    project.store.write_table(recent_history(project), None, recent, PRICES_CLEAN, source, form="parquet")
     project.store.write_table(HISTORY_REJECTED, None, cleaned.rejected, PRICES_REJECTED, source, form="json")
     numbers: Numbers = {
         "rows": len(cleaned.bars),

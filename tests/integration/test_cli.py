@@ -37,6 +37,11 @@ def test_status_of_a_new_project_says_how_to_make_the_first_model(empty_home: Pa
     assert result.exit_code == 0
     assert "none in service" in result.stdout
     assert "Train the first one: countersign run" in " ".join(result.stdout.split())
+    # That would be on another project where it is typed without --home.
+    assert result.stdout.endswith(f"To type what is named here: export COUNTERSIGN_HOME={empty_home}\n")
+    at_home = CliRunner(env={"COUNTERSIGN_HOME": str(empty_home)}).invoke(main, ["status"])
+    assert "Train the first one" in " ".join(at_home.stdout.split())
+    assert "export" not in at_home.stdout
 
 
 def test_status_shows_the_model_in_service_the_last_session_and_what_needs_a_person(

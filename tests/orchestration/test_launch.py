@@ -154,6 +154,10 @@ def test_the_command_ends_with_the_report_and_where_it_lies(shell: Path, capfd: 
     assert f"Report     {report}\n" in out
     assert f"Artifacts  {shell / 'artifacts'}\n" in out
     assert err.startswith("[  1/1] 2008-09-02  ")
+    # Who reads may have seen enough: countersign run … | head
+    command = f"{sys.executable} -m sensors.launch --session 2008-09-02 | true; exit ${{PIPESTATUS[0]}}"
+    unread = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert (unread.returncode, "Traceback" in unread.stderr, "BrokenPipe" in unread.stderr) == (0, False, False)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class Profile:
 
 
 _USUAL: Final = {
-    "date": ("date", "datetime", "timestamp", "trade_date", "day", "session", "time", "window_start", "dates"),
+    "date": ("date", "datetime", "timestamp", "trade_date", "day", "session", "time", "window_start", "dates", "datum"),
     "symbol": ("symbol", "ticker", "code"),
     "open": ("open",),
     "high": ("high",),

@@ -382,6 +382,15 @@ def test_a_history_that_says_otherwise_when_it_is_loaded_again_is_kept_and_conce
     assert artifacts(home) == before, "the same again changes no byte"
 
 
+def test_a_price_of_years_ago_that_is_restated_leaves_the_sessions_as_they_are(project: Project, now: datetime) -> None:
+    whole(project, [FIRST], now)
+    say(project.home, "2003-05-05", "IBM", times(CLOSE, 1.01))
+    check = history_restated(project, now)
+    assert (check.status, check.numbers["sessions"]) == ("fail", 0)
+    assert "No later session in the store was made from it" in check.sentence
+    assert outdated_sessions(project) == []
+
+
 def test_what_people_and_rules_change_of_the_history_is_no_restatement(project: Project, now: datetime) -> None:
     """A symbol is left out and a bar set aside, then both come back and years are left out: all of it by people."""
     before = artifacts(project.home)

@@ -213,7 +213,7 @@ def test_a_reply_that_says_its_symbol_is_believed_before_the_one_that_was_asked_
 
 @pytest.mark.parametrize(
     ("date", "symbol"),
-    [("Date", "AAPL"), ("Dates", "AAPL"), ("timestamp", "AAPL"), ("Date", "MÜV2"), ("Date", "0700.HK")],
+    [("Date", "AAPL"), ("Dates", "AAPL"), ("timestamp", "AAPL"), ("Datum", "MÜV2"), ("Date", "0700.HK")],
 )
 def test_a_symbol_that_is_not_listed_yet_has_no_bar_in_a_wide_table(date: str, symbol: str) -> None:
     text = f"{date},{symbol},FB\n2012-05-17,75.7,\n2012-05-18,75.8,38.2\n"
