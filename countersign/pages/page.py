@@ -425,8 +425,8 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .key .mark { height: .5em; width: .5em; border-radius: 50%; background: var(--mark); }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--ground); }
 td.l { min-width: 4.6em; } td.w { overflow-wrap: anywhere; }
-@media (max-width: 640px) { body { padding: 12px; } table { font-size: .74rem; } th.r { white-space: normal; }
-  :is(th, td):not(:last-child) { padding-right: .45rem; } td.l { min-width: 0; }
+@media (max-width: 640px) { body { padding: 12px; } table { font-size: .72rem; } th.r { white-space: normal; }
+  :is(th, td):not(:last-child) { padding-right: .35rem; } td.l { min-width: 0; }
   td .light { font-size: .66rem; padding: 0 .3em; } .verbatim.code { white-space: pre-wrap; }
   table:has(td.w) thead { display: none; } tr:has(td.w) { display: flex; flex-wrap: wrap; gap: 0 .6rem;
   padding: .3rem 0; border-bottom: 1px solid var(--line); } tr:has(td.w) td { border: 0; } td.w { flex-basis: 100%; }
