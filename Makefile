@@ -37,7 +37,8 @@ demo: install  ## a model's life in two minutes: drift, retrain, sign-off, deplo
 	@$(BIN)/python -m sensors.demo $(DEMO)
 
 test: install  ## all tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	@# In the order of their names: the files that take minutes are among the first, none is left to one worker at the end.
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: install  ## style
 	$(BIN)/ruff check .

@@ -20,9 +20,9 @@ from countersign.prices.rules import SYMBOL_LENGTH
 from countersign.serving import metrics
 from countersign.serving.answers import Predictions, SessionScores
 from countersign.serving.front import PREDICT, Serving
-from countersign.serving.predictor import stored_page, stored_scores
+from countersign.serving.predictor import Served, stored_page, stored_scores
 from countersign.serving.problems import MEDIA_TYPE, Problem, unprocessable_fields
-from countersign.serving.requests import EXAMPLES, Predict
+from countersign.serving.requests import Predict, examples
 from countersign.version import code_version
 
 _JSON: Final = "application/json"
@@ -66,9 +66,9 @@ _DOCS: Final = (
 
 Session = Annotated[
     str,
-    Path(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$", examples=["2008-09-30"], description="A session"),
+    Path(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$", description="A session"),
 ]
-Symbol = Annotated[str, Path(min_length=1, max_length=SYMBOL_LENGTH, examples=["AAPL"], description="A symbol")]
+Symbol = Annotated[str, Path(min_length=1, max_length=SYMBOL_LENGTH, description="A symbol")]
 
 
 _Responses = dict[int | str, dict[str, Any]]
@@ -114,10 +114,7 @@ def build_app(serving: Serving) -> FastAPI:
             "requestBody": {
                 "required": True,
                 "content": {
-                    _JSON: {
-                        "schema": _ref("Predict"),
-                        "examples": {name: {"value": value} for name, value in EXAMPLES.items()},
-                    }
+                    _JSON: {"schema": _ref("Predict")},
                 },
             }
         },
@@ -186,7 +183,7 @@ def build_app(serving: Serving) -> FastAPI:
 
     @app.get("/openapi.json", tags=["description"], summary="This description", responses={**every})
     async def openapi() -> Response:
-        return json(orjson.dumps(app.openapi()))
+        return json(orjson.dumps(_with_examples(app.openapi(), serving.watch.served)))
 
     @app.get(
         "/docs",
@@ -211,6 +208,22 @@ def build_app(serving: Serving) -> FastAPI:
     _answer_problems(app, serving)
     _describe(app)
     return app
+
+
+def _with_examples(description: dict[str, Any], served: Served | None) -> dict[str, Any]:
+    """``description`` with examples of the newest session, so that they can be tried as they stand."""
+    kept = served.sessions.get(served.newest) if served else None
+    if served and kept and kept.rows:
+        body = description["paths"][PREDICT]["post"]["requestBody"]["content"][_JSON]
+        shown = examples([*kept.rows], served.newest)
+        body["examples"] = {name: {"value": value} for name, value in shown.items()}
+        known = {"session": served.newest, "symbol": next(iter(kept.rows))}
+        for methods in description["paths"].values():
+            for operation in methods.values():
+                for parameter in operation.get("parameters", ()):
+                    if parameter["name"] in known:
+                        parameter["example"] = known[parameter["name"]]
+    return description
 
 
 def _answer_problems(app: FastAPI, serving: Serving) -> None:

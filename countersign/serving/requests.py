@@ -6,6 +6,7 @@ Belongs here: fields, types and bounds. Does not belong here: whether a symbol o
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
@@ -100,36 +101,35 @@ class Bar(Strict):
     volume: Annotated[float, Field(ge=0, le=MAX_VOLUME)] | None = None
 
 
-EXAMPLES: Final[dict[str, Any]] = {
-    "a session": {"items": [{"symbol": "AAPL", "session": "2008-09-30"}]},
-    "the newest session": {"items": [{"symbol": "AAPL"}, {"symbol": "IBM"}]},
-    # AAPL on 2008-09-30 of the bundled prices, to three digits.
-    "features": {
-        "features": [
-            {
-                "symbol": "AAPL",
-                "history_sessions": 63,
-                "ewma_variance": 0.00271,
-                "market_variance": 0.00147,
-                "log_ewma_variance": -5.91,
-                "log_variance_1": 0.0868,
-                "log_variance_5": 0.521,
-                "log_variance_21": 0.0788,
-                "log_variance_63": -0.574,
-                "log_market_variance": -0.611,
-                "return_1": 1.47,
-                "return_5": -0.942,
-                "return_21": -1.67,
-                "downside_share_21": 0.843,
-                "drawdown_63": -8.78,
-                "log_volume_ratio": 0.685,
-                "ema_cross_12_26": -1.71,
-                "skew_63": -1.91,
-            }
-        ]
-    },
+_FEATURES: Final = {
+    "history_sessions": 63,
+    "ewma_variance": 0.00271,
+    "market_variance": 0.00147,
+    "log_ewma_variance": -5.91,
+    "log_variance_1": 0.0868,
+    "log_variance_5": 0.521,
+    "log_variance_21": 0.0788,
+    "log_variance_63": -0.574,
+    "log_market_variance": -0.611,
+    "return_1": 1.47,
+    "return_5": -0.942,
+    "return_21": -1.67,
+    "downside_share_21": 0.843,
+    "drawdown_63": -8.78,
+    "log_volume_ratio": 0.685,
+    "ema_cross_12_26": -1.71,
+    "skew_63": -1.91,
 }
-"""Requests that the description shows, by what they ask about."""
+"""Of AAPL on 2008-09-30 of the bundled prices, to three digits."""
+
+
+def examples(symbols: Sequence[str], session: str) -> dict[str, Any]:
+    """Requests that the description shows, by what they ask about: some of ``symbols``, which ``session`` has."""
+    return {
+        "a session": {"items": [{"symbol": symbols[0], "session": session}]},
+        "the newest session": {"items": [{"symbol": symbol} for symbol in symbols[:2]]},
+        "features": {"features": [{"symbol": symbols[0], **_FEATURES}]},
+    }
 
 
 class Predict(Strict):

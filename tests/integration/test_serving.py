@@ -215,9 +215,13 @@ def test_the_description_needs_nothing_from_the_network(server: Server) -> None:
 def test_each_example_of_the_description_is_answered(server: Server) -> None:
     (asked,) = server.ask("/openapi.json").json["paths"]["/predict"]["post"]["requestBody"]["content"].values()
     # Of a session that this project, which has run two, does not have.
-    examples = json.loads(json.dumps([one["value"] for one in asked["examples"].values()]).replace("2008-09-30", LAST))
+    examples = [one["value"] for one in asked["examples"].values()]
+    assert examples[0]["items"][0]["session"] == LAST
     assert {name for example in examples for name in example} == {"items", "features"}
     assert [server.ask("/predict", example).status for example in examples] == [200] * 3
+    shown = server.ask("/openapi.json").json["paths"]["/scores/{session}/{symbol}"]["get"]["parameters"]
+    session, symbol = (parameter["example"] for parameter in shown)
+    assert server.ask(f"/scores/{session}/{symbol}").status == 200
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: chromium)")
@@ -228,7 +232,7 @@ def test_the_description_is_a_page_that_a_person_can_read(server: Server) -> Non
             page = browser.new_page()
             page.goto(f"http://localhost:{server.port}/docs")
             page.get_by_text("Predict one row, or up to 10,000").click()
-            page.get_by_text("2008-09-30").first.wait_for()
+            page.get_by_text(LAST).first.wait_for()
         finally:
             browser.close()
 
