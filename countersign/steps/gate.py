@@ -405,14 +405,15 @@ def deployment_words(state: State, deployment: Deployment) -> str:
 
 
 def retrain_words(state: State) -> str | None:
-    """The newest wish for a retrain, while no request has come of it and no other model has come into service since."""
+    """The newest wish for a retrain: while it is open, and where nothing but a refusal came of it, until another model
+    has come into service."""
     last, deployed = state.retrains[-1] if state.retrains else None, state.last_deployment
-    if last is None or state.request(last.answer or "") or (deployed and deployed.at > last.at):
+    if last is None or state.request(last.answer or ""):
         return None
     said = f"{last.asked_by or 'monitoring'} asked for one at {last.at:%Y-%m-%d %H:%M} UTC ({last.reason})"
     if last.answer is None:
         return f"{said}: its candidate is still to come (drift_sensor launches retrain_job)"
-    return f"{said}; it was {last.answer}"
+    return None if deployed and deployed.at > last.at else f"{said}; it was {last.answer}"
 
 
 def waiting(project: Project, now: datetime) -> list[Verdict]:

@@ -72,6 +72,18 @@ def test_a_wish_for_a_retrain_is_told_until_something_comes_of_it(desk: Desk) ->
     assert "Retrain" not in words(desk)
 
 
+def test_an_open_wish_for_a_retrain_is_told_whatever_was_deployed_since_and_a_blocked_one_is_over_by_that(
+    desk: Desk,
+) -> None:
+    desk.ask(1)
+    desk.decide("approve", "alice", NOON)
+    retrain = ask_as_person(desk.project, "winter", ASKER, NOON)
+    champion = desk.deploy(NOON + timedelta(minutes=1))
+    assert "(winter): its candidate is still to come" in words(desk)
+    request_sign_off(desk.project, retrain, champion, "e" * 64, champion, (), NOON + timedelta(minutes=2))
+    assert "Retrain" not in words(desk)
+
+
 def test_an_alert_of_a_session_is_told_apart_from_one_of_a_day(desk: Desk) -> None:
     desk.ask(1)
     low = Verdict("metrics", "auc", "model", "fail", "warning", "2008-10-03", "AUC 0.510 is low")
