@@ -43,7 +43,12 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
     model: dict[str, Any] | None = None
     of_model: list[str] = []
     if current:
-        model = {"sha256": current.model, "deployed_at": current.at.isoformat(), "decision": current.decision}
+        model = {
+            "sha256": current.model,
+            "deployed_at": current.at.isoformat(),
+            "decision": current.decision,
+            "conditions": list(current.conditions),
+        }
     try:
         document = in_service(project).document
         if model:
@@ -139,6 +144,8 @@ def status_text(found: dict[str, Any]) -> str:
             f"              trained on {training['first_session']} … {training['last_session']}, "
             f"{training['rows']} rows"
         )
+    if model and model["conditions"]:
+        lines += _row("Conditions", f"leaves service again once {'; or '.join(model['conditions'])}")
     if found["retrain"]:
         lines += _row("Retrain", found["retrain"])
     lines.append(f"Sessions      {found['sessions']} with a report")

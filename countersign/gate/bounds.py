@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from countersign.monitoring.errors import rolling_losses, session_losses
 from countersign.monitoring.windows import known_rows, last, windows
 
 Status = Literal["holds", "broken", "insufficient"]
+
+_OF_PROBABILITY: Final = {"auc", "brier", "brier_ratio", "calibration_error"}
+"""Measures that are judged from bad weeks and fine ones."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ def judge(condition: Condition, outcomes: Outcomes, *, min_rows: int, min_each: 
     return Judged(condition, "broken" if broken else "holds", value, found.rows, f"{sentence}{condition.bound:g}")
 
 
+def least_rows(condition: Condition, *, min_rows: int, min_each: int) -> int:
+    """Rows below which ``judge`` says of ``condition`` nothing but that it is insufficient."""
+    return max(min_rows, 2 * min_each) if condition.measure in _OF_PROBABILITY else min_rows
+
+
 class _Measured(NamedTuple):
     value: float
     rows: int
@@ -90,7 +98,7 @@ class _Measured(NamedTuple):
 def _measured(condition: Condition, outcomes: Outcomes) -> _Measured:
     """The measure seen from the last session, by the functions of the daily run."""
     name, window = condition.measure, condition.sessions
-    if name in {"auc", "brier", "brier_ratio", "calibration_error"}:
+    if name in _OF_PROBABILITY:
         known = known_rows(outcomes.bad_week, outcomes.bad_week_probability)
     elif name in {"approval_rate", "bad_rate"}:
         known = known_rows(outcomes.bad_week, outcomes.approved)
@@ -104,7 +112,7 @@ def _measured(condition: Condition, outcomes: Outcomes) -> _Measured:
         return _Measured(math.nan, 0, why_unknown=f"{len(matured)} of {window} sessions have matured")
     within = matured[-window:]
     seen = Outcomes(**{f.name: getattr(outcomes, f.name)[within] for f in fields(Outcomes)})
-    if name in {"auc", "brier", "brier_ratio", "calibration_error"}:
+    if name in _OF_PROBABILITY:
         return _of_probability(name, window, seen)
     if name in {"approval_rate", "bad_rate"}:
         return _rate(name, window, seen, known[within])

@@ -7,6 +7,7 @@ Belongs here: reading the journal and the bytes, asking ``gate.rules``, writing.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from countersign import checks
 from countersign.checks import CheckResult
 from countersign.errors import ArtifactError, CountersignError, GateError, JournalError, ModelError, SessionError
 from countersign.gate.audit import Finding, audit, verify_in_service
+from countersign.gate.bounds import least_rows
 from countersign.gate.conditions import Condition
 from countersign.gate.rules import Due, admit, due, housekeeping, not_due, require_open, signed_line
 from countersign.gate.signature import verify
@@ -33,6 +35,7 @@ from countersign.steps.standing import broken_condition, judged
 from countersign.storage.artifacts import Stored
 from countersign.storage.files import reached
 from countersign.storage.journal import Event
+from countersign.thresholds import load_thresholds
 
 _MAX_CAUSE: Final = 500
 
@@ -66,7 +69,7 @@ def prepare(
     """What ``signer`` has to sign for ``decision``: on ``request`` (the open one where None), or on ``model``.
 
     Of revoke the model is the one in service, of rollback the one before it where None. Raises ``GateError`` where
-    there is none, and as ``Statement`` does.
+    there is none, where a condition could never be judged, and as ``Statement`` does.
     """
     state, now = gate_state(project), now.replace(microsecond=0)
     last, expires = state.last_model, now + timedelta(days=project.config.gate.expiry_days)
@@ -80,6 +83,7 @@ def prepare(
         expires = min(expires, asked.expires)
     if asked:
         model = asked.candidate
+        _require_rows(project, model, conditions)
     elif decision == "rollback":
         model = _earlier(state, model)
     else:
@@ -99,6 +103,23 @@ def prepare(
         conditions=tuple(conditions),
         break_glass=break_glass,
     )
+
+
+def _require_rows(project: Project, model: str, conditions: Sequence[Condition]) -> None:
+    """Raise ``GateError`` where one of ``conditions`` could never be broken: its window has too few rows to be judged,
+    of as many symbols as ``model`` was trained on."""
+    if not conditions:
+        return
+    symbols = len(read_model(project.store, model).document["training"]["symbols"])
+    thresholds, _ = load_thresholds(project.home)
+    for one in conditions:
+        needed = least_rows(one, min_rows=thresholds.business.min_rows, min_each=thresholds.model.min_each)
+        if one.sessions * symbols < needed:
+            raise GateError(
+                f"expected a condition that can be judged, found {str(one)!r}: {one.sessions} sessions of {symbols} "
+                f"symbols are {one.sessions * symbols} rows, and {one.measure} takes {needed} (min_rows and min_each "
+                f"in config/thresholds.yaml). {math.ceil(needed / symbols)} sessions are enough"
+            )
 
 
 def awaited(state: State, name: str | None, decision: Decision) -> Request:

@@ -275,7 +275,7 @@ def test_review_of_a_project_in_which_nothing_waits_says_so(home: Path) -> None:
 @pytest.mark.parametrize(
     ("decision", "extra"),
     [
-        ("approve", ["--condition", "auc over 20 sessions below 0.65", "--condition", "qlike over 5 sessions above 2"]),
+        ("approve", ["--condition", "auc over 20 sessions below 0.65", "--condition", "qlike over 8 sessions above 2"]),
         ("approve", ["--break-glass", "--reason", "the market is open"]),
         ("reject", ["--reason", 'nein: "so" nicht,\nund \u2028 auch # nicht {so} \U0001f43b']),
         ("request-changes", ["--reason", "leave out the week of the split"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from countersign.gate.conditions import parse_condition
 from countersign.monitoring.alerts import Verdict
 from countersign.status import project_status, status_text
 from countersign.steps.alerts import note
@@ -82,6 +83,15 @@ def test_an_open_wish_for_a_retrain_is_told_whatever_was_deployed_since_and_a_bl
     assert "(winter): its candidate is still to come" in words(desk)
     request_sign_off(desk.project, retrain, champion, "e" * 64, champion, (), NOON + timedelta(minutes=2))
     assert "Retrain" not in words(desk)
+
+
+def test_the_conditions_of_the_approval_in_force_are_told(desk: Desk) -> None:
+    assert "Conditions" not in words(desk)
+    bounds = ["auc over 20 sessions below 0.65", "bad_rate over 60 sessions above 0.2"]
+    desk.ask(1)
+    desk.decide("approve", "alice", NOON, conditions=[parse_condition(text) for text in bounds])
+    desk.deploy(NOON)
+    assert row(desk, "Conditions").startswith(f"leaves service again once {bounds[0]}; or {bounds[1]} Sessions")
 
 
 def test_an_alert_of_a_session_is_told_apart_from_one_of_a_day(desk: Desk) -> None:

@@ -750,7 +750,7 @@ def test_a_request_is_reminded_of_once_an_interval_however_often_it_is_looked_at
 
 def test_what_cannot_be_judged_holds_up_neither_reminders_nor_deployments(desk: Desk) -> None:
     desk.ask(1)
-    desk.decide("approve", "alice", LATER, conditions=[parse_condition("auc over 1 sessions below 0.65")])
+    desk.decide("approve", "alice", LATER, conditions=[parse_condition("auc over 20 sessions below 0.65")])
     desk.deploy(LATER)
     desk.ask(2, LATER)
     for session in ("2013-03-01", "2013-02-28"):

@@ -12,7 +12,7 @@ from countersign.errors import GateError, ModelError
 from countersign.gate.conditions import parse_condition
 from countersign.gate.rules import due
 from countersign.monitoring.latency import no_runs
-from countersign.steps.gate import put_into_service, ratified, signed_off, submit, verify_project
+from countersign.steps.gate import prepare, put_into_service, ratified, signed_off, submit, verify_project
 from countersign.steps.metrics import metric_sessions
 from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.reports import report_sessions
@@ -93,6 +93,26 @@ def test_who_approved_already_can_still_break_the_glass(desk: Desk) -> None:
     assert ratified(desk.project).status == "fail"
     desk.refuses("broke the glass", "ratify", "alice", LATER + HOUR)
     assert verify_project(desk.project)[1:] == ([], [])
+
+
+# --- a condition that nothing could ever break is none
+
+
+@pytest.mark.parametrize(
+    ("measure", "min_each", "enough"),
+    # Rates and errors take 30 rows, of four symbols; what tells bad weeks from fine ones takes so many of each, too.
+    [("approval_rate", 10, 8), ("qlike", 16, 8), ("auc", 10, 8), ("auc", 16, 8), ("auc", 17, 9), ("brier", 17, 9)],
+)
+def test_a_condition_whose_window_has_too_few_rows_is_refused_before_it_is_signed_with_the_sessions_that_are_enough(
+    measure: str, min_each: int, enough: int, desk: Desk
+) -> None:
+    path = desk.home / "config" / "thresholds.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("min_each: 10", f"min_each: {min_each}"), encoding="utf-8")
+    desk.ask(1)
+    short, long = (parse_condition(f"{measure} over {n} sessions below 0.5") for n in (enough - 1, enough))
+    with pytest.raises(GateError, match=f"expected a condition that can be judged.* {enough} sessions are enough"):
+        prepare(desk.project, "approve", "alice@example.com", LATER, conditions=[long, short])
+    assert prepare(desk.project, "approve", "alice@example.com", LATER, conditions=[long]).conditions == (long,)
 
 
 # --- what is lost keeps nothing else from coming
