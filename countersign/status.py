@@ -61,9 +61,10 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
                 needs.append("model.json is not the model in service. Restore it: copy it from models/<its digest>/")
     except CountersignError as error:
         needs.append(str(error))
+    coming = due(state, now, project.config.gate.on_revoke)[:1]
     of_model += [
         f"{one.model[:12]} is to go into service: {one.why}. sign_off_sensor deploys it, or now: countersign deploy"
-        for one in due(state, now, project.config.gate.on_revoke)[:1]
+        for one in coming
     ]
     scored = [s for s in project.store.partitions() if project.store.has("report", s, "txt")]
     last: dict[str, Any] | None = None
@@ -78,7 +79,7 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         except CountersignError as error:
             needs.append(str(error))
     # Of the models as they stand now, not as that report had them.
-    needs += [*of_model, *standing(state).needs]
+    needs += [*of_model, *standing(state, coming).needs]
     lasting = []
     try:
         lasting = [alert for alert in alerts(project.alerts.read()) if alert.ended_at is None]

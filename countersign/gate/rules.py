@@ -224,7 +224,8 @@ def due(state: State, now: datetime, on_revoke: OnRevoke) -> list[Due]:
     approving = request.approving(now) if request and _is_sound(state, request) else ()
     if request and approving and request.champion == state.last_model and request.candidate not in state.revoked:
         signers = ", ".join(approval.signer for approval in approving)
-        found.append(Due(request.candidate, approving[-1].line, request.id, f"{signers} approved {request.id}"))
+        why = f"{signers} approved {request.id}{' by break-glass' if request.is_by_break_glass(approving) else ''}"
+        found.append(Due(request.candidate, approving[-1].line, request.id, why))
     return found
 
 

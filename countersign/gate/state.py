@@ -97,6 +97,10 @@ class Request:
         enough = len(valid) >= self.quorum or any(approval.break_glass for approval in valid)
         return valid if enough and now < self.expires else ()
 
+    def is_by_break_glass(self, in_force: Sequence[Approval]) -> bool:
+        """Whether ``in_force`` deploy it on fewer signatures than it takes, or without a second: the glass was broken."""
+        return len(in_force) < max(self.quorum, 2) and any(approval.break_glass for approval in in_force)
+
 
 @dataclass(frozen=True)
 class Deployment:
@@ -274,8 +278,7 @@ def _deployed(state: State, line: Line) -> State:
     state = replace(state, deployments=(*state.deployments, deployment), rollback=None)
     if found:
         in_force = [approval for approval in found.approvals if approval.counts(deployment.at)]
-        alone = len(in_force) < max(found.quorum, 2) and any(approval.break_glass for approval in in_force)
-        state = _with_request(state, found.id, outcome="deployed", by_break_glass=alone)
+        state = _with_request(state, found.id, outcome="deployed", by_break_glass=found.is_by_break_glass(in_force))
     # Another one was compared with a champion that is none any more.
     other = state.open_request
     return _with_request(state, other.id, outcome="stale", closed_by=deployment.model) if other else state

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from countersign.errors import ArtifactError
-from countersign.gate.conditions import Condition
+from countersign.gate.conditions import MAX_SESSIONS, Condition
 from countersign.gate.rules import signed_line
 from countersign.gate.signature import sign
 from countersign.gate.signers import Signer, list_signers, ssh_keygen
@@ -543,14 +543,17 @@ def _forged_times(scratch: Scratch) -> str:
     return f"verify named each of {len(forged) + 1} lines"
 
 
+_CONDITION: Final = Condition("auc", MAX_SESSIONS, "below", 0.65)
+"""The longest window: a project of one symbol has rows enough for it."""
+
+
 def _forged_condition(scratch: Scratch) -> str:
     """A line that calls a condition broken of which nothing is known, to bring the earlier model back."""
-    condition = Condition("auc", 20, "below", 0.65)
-    scratch = scratch.replaced(conditions=(condition,))
+    scratch = scratch.replaced(conditions=(_CONDITION,))
     project, state = scratch.project, gate_state(scratch.project)
     deployment = state.last_deployment
     assert deployment is not None, "just deployed"
-    _write_broken(scratch, deployment, condition)
+    _write_broken(scratch, deployment, _CONDITION)
     answer = scratch.refused("a return on a forged line of the journal", scratch.deploy)
     if not any("condition" in problem for problem in verify_project(project)[2]):
         raise HoleError("a forged broken condition was not found by verify")
@@ -573,10 +576,10 @@ def _write_broken(scratch: Scratch, deployment: Deployment, condition: Condition
 
 def _another_condition(scratch: Scratch) -> str:
     """A line that calls a condition broken which no approval carries."""
-    scratch = scratch.replaced(conditions=(Condition("auc", 20, "below", 0.65),))
+    scratch = scratch.replaced(conditions=(_CONDITION,))
     project, deployment = scratch.project, gate_state(scratch.project).last_deployment
     assert deployment is not None, "just deployed"
-    broken = _write_broken(scratch, deployment, Condition("auc", 20, "below", 0.99))
+    broken = _write_broken(scratch, deployment, replace(_CONDITION, bound=0.99))
     answer = scratch.refused("a return on a forged line of the journal", scratch.deploy)
     why = "a condition of the approval is broken"
     project.journal.append("deployed", scratch.at, model=scratch.champion, decision=broken, request=None, why=why)

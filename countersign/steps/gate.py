@@ -383,8 +383,9 @@ class Standing:
     news: tuple[str, ...]
 
 
-def standing(state: State) -> Standing:
-    """For the report and ``status``. Raises nothing: it says what the journal says.
+def standing(state: State, coming: Sequence[Due] = ()) -> Standing:
+    """For the report and ``status``. Raises nothing: it says what the journal says. What is ``coming`` into service
+    waits for nobody.
 
     Each of the needs begins as ``report.session_needs`` knows them: a later reader of a report leaves them out.
     """
@@ -403,7 +404,7 @@ def standing(state: State) -> Standing:
         )
     if current and current.line in state.broken and not state.fallback():
         needs.append("The model in service broke a condition of its approval, and no earlier one can come back.")
-    if request:
+    if request and request.id not in {one.request for one in coming}:
         needs.append(
             f"A new model waits until {request.expires:%Y-%m-%d}, with {len(request.approvals)} of "
             f"{request.quorum} signatures: countersign review {request.id}"

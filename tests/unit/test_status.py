@@ -11,7 +11,7 @@ from countersign.status import project_status, status_text
 from countersign.steps.alerts import note
 from countersign.steps.gate import waiting
 from countersign.steps.retrain import ask_as_person, request_sign_off
-from tests.desk import ASKER, HOUR, NOON, Desk
+from tests.desk import ASKER, HOUR, NOON, Desk, policy
 from tests.steps import run_sessions
 
 SESSION = "2008-09-02"
@@ -50,7 +50,9 @@ def test_what_a_report_said_of_the_models_is_told_as_it_is_now_from_the_moment_o
         assert needs(desk).count(said) == 1
 
     desk.decide("approve", "alice", NOON, break_glass=True, reason="losses are running")
-    assert "alice@example.com approved r1. sign_off_sensor deploys it, or now: countersign deploy" in needs(desk)
+    due = "alice@example.com approved r1 by break-glass. sign_off_sensor deploys it, or now: countersign deploy"
+    assert due in needs(desk)
+    assert "A new model" not in needs(desk), "it waits for nobody"
     desk.deploy(NOON)
     for over in ("without a signature", "A new model", "countersign deploy"):
         assert over not in needs(desk)
@@ -59,6 +61,17 @@ def test_what_a_report_said_of_the_models_is_told_as_it_is_now_from_the_moment_o
     run_sessions(desk.project, [SESSION], NOON)
     desk.decide("ratify", "bob", NOON)
     assert "break-glass" not in needs(desk)
+
+
+def test_a_request_waits_for_signatures_until_it_has_them_and_then_for_its_deployment(desk: Desk) -> None:
+    policy(desk.home, quorum=2)
+    desk.ask(1)
+    desk.decide("approve", "alice", NOON)
+    assert "A new model waits until 2013-03-11, with 1 of 2 signatures" in needs(desk)
+    assert "countersign deploy" not in needs(desk)
+    desk.decide("approve", "bob", NOON)
+    assert "A new model" not in needs(desk)
+    assert "alice@example.com, bob@example.com approved r1. sign_off_sensor deploys it" in needs(desk)
 
 
 def test_a_wish_for_a_retrain_is_told_until_something_comes_of_it(desk: Desk) -> None:
