@@ -84,14 +84,21 @@ def _admit_answer(state: State, statement: Statement, signer: Signer, now: datet
         raise GateError(
             f"{signer.principal} asked for this retrain and may not decide on it: another signer has to ({request.id})"
         )
-    # Changing one's mind is a decision; saying yes twice is not.
+    if statement.decision == "approve":
+        require_first(request, signer, now, break_glass=statement.break_glass)
+
+
+def require_first(request: Request, signer: Signer, now: datetime, *, break_glass: bool) -> None:
+    """Raise ``GateError`` where ``signer`` has approved ``request`` already: saying yes twice is no decision."""
     in_force = [approval for approval in request.approvals if approval.counts(now)]
-    # Nor is breaking the glass, which an approval that waits for another does not do.
-    in_force = [approval for approval in in_force if approval.break_glass or not statement.break_glass]
-    if statement.decision == "approve" and _is_among(signer, in_force):
+    # To break the glass is one, which an approval that waits for another does not do.
+    same = [approval for approval in in_force if approval.break_glass or not break_glass]
+    if _is_among(signer, same):
+        rest = "nothing else is needed: countersign deploy"
+        rest = rest if request.approving(now) else "another signer's is needed"
         raise GateError(
-            f"{signer.principal} has approved {request.id} already; {len(in_force)} of {request.quorum} "
-            "signatures are there, and another signer's is needed"
+            f"{signer.principal} has approved {request.id} already; {len(in_force)} of {request.quorum} signatures "
+            f"are there, and {rest}"
         )
 
 

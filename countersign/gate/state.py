@@ -98,7 +98,7 @@ class Request:
         return valid if enough and now < self.expires else ()
 
     def is_by_break_glass(self, in_force: Sequence[Approval]) -> bool:
-        """Whether ``in_force`` deploy it on fewer signatures than it takes, or without a second: the glass was broken."""
+        """Whether ``in_force`` deploy it by break-glass: on fewer signatures than it takes, or without a second."""
         return len(in_force) < max(self.quorum, 2) and any(approval.break_glass for approval in in_force)
 
 

@@ -101,9 +101,10 @@ def _unsigned(scratch: Scratch) -> str:
 def _too_few(scratch: Scratch) -> str:
     scratch = scratch.with_quorum(2)
     request, first = scratch.ask(), signer_name(0)
-    scratch.submit(scratch.statement(request, first), first)
     again = scratch.later(MINUTE)
+    # Prepared before the first is on record: afterwards none would be.
     said = again.statement(request, first)
+    scratch.submit(scratch.statement(request, first), first)
     again.refused("the same signer's second signature", lambda: again.submit(said, first))
     return again.refused("a deployment on one signature of two", again.deploy)
 

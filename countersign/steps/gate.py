@@ -20,7 +20,7 @@ from countersign.errors import ArtifactError, CountersignError, GateError, Journ
 from countersign.gate.audit import Finding, audit, verify_in_service
 from countersign.gate.bounds import least_rows
 from countersign.gate.conditions import Condition
-from countersign.gate.rules import Due, admit, due, housekeeping, not_due, require_open, signed_line
+from countersign.gate.rules import Due, admit, due, housekeeping, not_due, require_first, require_open, signed_line
 from countersign.gate.signature import verify
 from countersign.gate.signers import list_signers
 from countersign.gate.state import Deployment, Line, Request, State, state_of
@@ -69,7 +69,8 @@ def prepare(
     """What ``signer`` has to sign for ``decision``: on ``request`` (the open one where None), or on ``model``.
 
     Of revoke the model is the one in service, of rollback the one before it where None. Raises ``GateError`` where
-    there is none, where a condition could never be judged, and as ``Statement`` does.
+    there is none, where a condition could never be judged, where ``signer`` approved it already, and as ``Statement``
+    does.
     """
     state, now = gate_state(project), now.replace(microsecond=0)
     last, expires = state.last_model, now + timedelta(days=project.config.gate.expiry_days)
@@ -80,6 +81,10 @@ def prepare(
         last = asked.champion if asked else None
     elif asked:
         require_open(state, asked, now)
+        # Before a person is asked to sign; when it goes on record all the rules are asked.
+        for one in list_signers(project.signers) if decision == "approve" else []:
+            if one.principal == signer:
+                require_first(asked, one, now, break_glass=break_glass)
         expires = min(expires, asked.expires)
     if asked:
         model = asked.candidate

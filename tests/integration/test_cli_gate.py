@@ -452,6 +452,16 @@ def test_on_a_terminal_approving_shows_what_is_signed_and_asks_for_its_name(offi
     assert "Approve r1? Type r1 to sign" in done.stderr
 
 
+def test_whoever_approved_already_is_told_so_before_being_asked_and_that_nothing_else_is_needed(office: Office) -> None:
+    office.run("approve", key=ALICE)
+    before = office.project.journal.path.read_bytes()
+    again = at_a_terminal(office, "r1", "approve")
+    assert again.returncode == 2
+    said = f"{ALICE} has approved r1 already; 1 of 1 signatures are there, and nothing else is needed"
+    assert again.stderr.splitlines() == [f"Error: {said}: countersign deploy"]
+    assert office.project.journal.path.read_bytes() == before
+
+
 def test_approving_shows_the_measures_over_all_sessions_as_review_does_and_review_has_the_rest(
     office: Office,
 ) -> None:

@@ -901,7 +901,7 @@ def test_two_spellings_of_a_name_are_one_signer(desk: Desk) -> None:
         NOON + 365 * DAY,
     )
     request = desk.ask(1)
-    desk.decide("approve", "alice", NOON + HOUR)
     statement = prepare(desk.project, "approve", "Alice@Example.com", NOON + HOUR, request=request.id).to_bytes()
+    desk.decide("approve", "alice", NOON + HOUR)
     with pytest.raises(GateError, match="has approved r1 already"):
         submit(desk.project, statement.decode(), sign(statement, desk.home / "another"), NOON + HOUR)
