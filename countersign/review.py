@@ -18,7 +18,7 @@ from countersign.gate.rules import Due, require_open
 from countersign.gate.signers import list_signers
 from countersign.gate.state import Line, Request, State
 from countersign.project import Project
-from countersign.steps.gate import evidence_path, read_evidence
+from countersign.steps.gate import evidence_path, missing_words, read_evidence
 from countersign.steps.standing import shadow
 
 WIDTH: Final = 100
@@ -55,6 +55,11 @@ def review(project: Project, state: State, request: Request, now: datetime) -> d
         "cause": retrain.cause if retrain else None,
         "closed_by": request.closed_by or None,
         "closing_reason": request.closing_reason or None,
+        "rejected_before": [
+            {"request": one.id, "by": one.closed_by, "reason": one.closing_reason}
+            for one in state.requests[: state.requests.index(request)]
+            if one.candidate == request.candidate and one.outcome == "rejected"
+        ],
         "candidate": request.candidate,
         "champion": request.champion,
         "evidence": request.evidence,
@@ -142,9 +147,10 @@ def _head(found: Mapping[str, Any]) -> list[str]:
     if found["closing_reason"]:
         lines += _wrap(f"              {found['closing_reason']}")
     if found["standing"] == "waits for a signature":
-        people = ", ".join(found["may_sign"]) or "nobody: config/allowed_signers names no signer who may"
-        lines += _wrap(f"Waits for     {found['signatures_missing']} of {people}")
+        lines += _wrap(f"Waits for     {missing_words(found['signatures_missing'], found['may_sign'])}")
     lines += _wrap(f"Because       {found['because']}")
+    for one in found["rejected_before"]:
+        lines += _wrap(f"Before        the same model was rejected as {one['request']} by {one['by']}: {one['reason']}")
     training = found["training"]
     lines.append(f"Trained on    {training['first_session']} … {training['last_session']}, {training['rows']} rows")
     return lines

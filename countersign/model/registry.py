@@ -116,9 +116,9 @@ def load_champion(store: ArtifactStore, journal: Journal, signers: Path, *, allo
         raise ModelError(
             f"expected a model in service, found that {order.signer} revoked {last.model[:12]}: {order.reason}. "
             + (
-                "Return to an earlier one with: countersign rollback"
+                'Return to an earlier one with: countersign rollback --reason "…"'
                 if state.earlier()
-                else "No earlier one can come back; have a new one signed: countersign retrain"
+                else "No earlier one can come back; have a new one signed: countersign retrain --reason … --by NAME"
             )
         )
     if not current:

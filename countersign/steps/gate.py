@@ -146,8 +146,12 @@ def awaited(state: State, name: str | None, decision: Decision) -> Request:
 def _earlier(state: State, start: str | None) -> str:
     found = [d.model for d in state.earlier() if d.model.startswith(start or "")]
     if not found:
-        known = ", ".join(d.model[:12] for d in state.earlier()) or "there is none"
-        raise GateError(f"expected an earlier model to return to ({known}), found {start or 'none'}")
+        known = ", ".join(d.model[:12] for d in state.earlier())
+        raise GateError(
+            f"expected an earlier model to return to ({known}), found {start}"
+            if known
+            else "expected an earlier model to return to, found none"
+        )
     return found[0]
 
 
@@ -332,8 +336,7 @@ def signed_off(project: Project, now: datetime) -> CheckResult:
     else:
         sentence = (
             f"{request.id} waits since {request.at:%Y-%m-%d %H:%M} UTC, until {request.expires:%Y-%m-%d %H:%M}, for "
-            f"{request.quorum - len(valid)} of {', '.join(asked) or 'nobody: config/allowed_signers names no signer'}. "
-            f"Look: countersign review {request.id}"
+            f"{missing_words(request.quorum - len(valid), asked)}. Look: countersign review {request.id}"
         )
     numbers = {
         "signatures": f"{len(valid)} of {request.quorum}",
@@ -341,6 +344,12 @@ def signed_off(project: Project, now: datetime) -> CheckResult:
         "evidence": request.evidence,
     }
     return CheckResult("signed_off", "fail", sentence, numbers=numbers, layer="model")
+
+
+def missing_words(missing: int, people: Sequence[str]) -> str:
+    """How many have yet to sign, of ``people``, and that these are too few where they are."""
+    few = f" (config/allowed_signers names {len(people) or 'none'} who may)" if len(people) < missing else ""
+    return f"{missing} of {', '.join(people) or 'nobody'}{few}"
 
 
 def _ended(request: Request) -> str:

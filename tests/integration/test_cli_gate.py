@@ -28,7 +28,7 @@ from countersign.gate.state import Request
 from countersign.gate.statement import Decision
 from countersign.history import life, life_text
 from countersign.project import Project, open_project
-from countersign.steps.gate import decided, gate_state, read_evidence
+from countersign.steps.gate import decided, gate_state, read_evidence, signed_off
 from countersign.steps.model import train_first_model
 from countersign.steps.prices import clean_sessions, ingest_sessions, load_history
 from countersign.steps.retrain import ask_as_person, make_candidate, request_sign_off
@@ -332,6 +332,17 @@ def test_a_rejection_takes_a_reason_is_final_and_stays_to_be_read(office: Office
     assert "worse where it matters" in office.run("review", "r1").stdout
 
 
+def test_a_candidate_with_the_bytes_of_one_that_was_rejected_is_said_to_be_that_one_before_it_is_signed(
+    office: Office,
+) -> None:
+    office.run("reject", "r1", "--reason", "worse where it matters", key=ALICE)
+    assert office.ask_again().id == "r2"
+    said = f"the same model was rejected as r1 by {ALICE}: worse where it matters"
+    for text in (office.run("review", "r2").stdout, office.run("approve", "r2", key=CAROL).stderr):
+        assert said in " ".join(text.split())
+    assert "the same model" not in office.run("review", "r1").stdout
+
+
 def test_a_quorum_of_two_takes_two_people_and_says_who_is_missing(office: Office) -> None:
     request = office.ask_again(quorum=2)
     first = office.run("approve", key=ALICE)
@@ -341,6 +352,13 @@ def test_a_quorum_of_two_takes_two_people_and_says_who_is_missing(office: Office
     assert "another signer's is needed" in refusal(office.run("approve", key=ALICE))
     assert "countersign deploy" in office.run("approve", key=CAROL).stdout
     assert request.candidate in office.run("deploy").stdout
+
+
+def test_a_quorum_that_more_people_would_have_to_sign_than_there_are_says_so(office: Office) -> None:
+    office.ask_again(quorum=3)
+    said = f"3 of {ALICE}, {CAROL} (config/allowed_signers names 2 who may)"
+    assert f"Waits for {said}" in " ".join(office.run("review").stdout.split())
+    assert f"for {said}. Look: countersign review r2" in signed_off(office.project, datetime.now(UTC)).sentence
 
 
 def test_breaking_the_glass_deploys_on_one_signature_and_waits_to_be_ratified(office: Office) -> None:
@@ -398,7 +416,7 @@ def test_the_default_key_is_the_first_one_of_the_person_s_that_may_sign_now(offi
         (("ratify",), "found none: there are r1"),
         (("ratify", "r1"), "expected r1 to have been deployed by break-glass"),
         (("reject", "r1"), '--reason "…"'),
-        (("rollback", "--reason", "x"), "there is none"),
+        (("rollback", "--reason", "x"), "expected an earlier model to return to, found none"),
         (("review", "r9"), "r9"),
         (("sign", "bless"), "request-changes"),
         (("sign", "revoke", "r1", "--reason", "x"), "leave the argument out"),

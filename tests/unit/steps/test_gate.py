@@ -581,7 +581,8 @@ def test_a_revoked_model_scores_nothing_from_that_moment_on(desk: Desk) -> None:
     desk.decide("approve", "alice", LATER)
     desk.deploy(LATER)
     desk.decide("revoke", "bob", LATER + HOUR, reason="trained on restated prices")
-    with pytest.raises(ModelError, match=r"bob@example.com revoked .*: trained on restated prices"):
+    said = r'bob@example.com revoked .*: trained on restated prices\. Return .*: countersign rollback --reason "…"'
+    with pytest.raises(ModelError, match=said):
         desk.scoring()
     with pytest.raises(GateError, match="no model waits for its deployment"):
         put_into_service(desk.project, LATER + HOUR)
