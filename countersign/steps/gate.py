@@ -432,12 +432,13 @@ def standing(state: State, coming: Sequence[Due] = ()) -> Standing:
 
 
 def deployment_words(state: State, deployment: Deployment) -> str:
-    """How a model got into service."""
+    """How a model got into service, and what takes it out again."""
     if deployment.unsigned:
         return "in service as the first model, without a signature"
     # A model that came back may never have been approved.
     first = " (deployed at first without a signature)" if state.origin(deployment).unsigned else ""
-    return f"in service since {deployment.at:%Y-%m-%d}: {deployment.why}{first}"
+    leaves = f"; leaves again once {' or '.join(deployment.conditions)}" if deployment.conditions else ""
+    return f"in service since {deployment.at:%Y-%m-%d}: {deployment.why}{first}{leaves}"
 
 
 def retrain_words(state: State) -> str | None:

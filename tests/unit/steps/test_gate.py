@@ -503,6 +503,8 @@ def test_a_rollback_takes_one_signature_and_brings_back_the_model_with_its_condi
     desk.decide("rollback", "dora", LATER + HOUR, reason="holds too much")
     assert desk.deploy(LATER + HOUR) == second
     assert desk.state.deployments[-1].conditions == (str(bound),)
+    told = f"dora@example.com rolled back: holds too much; leaves again once {bound}"
+    assert standing(desk.state).sentence.endswith(told), "in the report and by the server"
     sound(desk)
 
 
