@@ -16,7 +16,7 @@ from countersign.project import Project
 from countersign.report import WIDTH, evaluation_needs, session_needs
 from countersign.steps.complete import outdated_sessions
 from countersign.steps.gate import gate_state, retrain_words, standing
-from countersign.steps.service import in_service
+from countersign.steps.service import in_service, learned_by_all
 from countersign.thresholds import load_thresholds
 from countersign.words import counted, listed, spanned
 
@@ -87,6 +87,8 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
             f"There is no report of {spanned(unreported)}, which closed. Run: countersign run --from {unreported[0]}"
         )
     outdated = outdated_sessions(project)
+    learned = learned_by_all(project) if outdated else ""
+    kept, outdated = [s for s in outdated if s <= learned], [s for s in outdated if s > learned]
     if outdated:
         needs.append(
             f"{counted(len(outdated), 'session')} ({listed(outdated)}) made from prices, rules or releases that have "
@@ -104,6 +106,7 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         "live": project.config.source.live,
         "last_closed_session": closed,
         "outdated_sessions": outdated,
+        "kept_sessions": kept,
         "alerts": [
             {"id": a.id, "severity": a.severity, "since": a.first_session, "sentence": a.sentence} for a in lasting
         ],
@@ -142,6 +145,13 @@ def status_text(found: dict[str, Any]) -> str:
     if found["retrain"]:
         lines += _row("Retrain", found["retrain"])
     lines.append(f"Sessions      {found['sessions']} with a report")
+    if kept := found["kept_sessions"]:
+        lines += _row(
+            "Kept",
+            f"{counted(len(kept), 'session')} ({listed(kept)}) scored by a model that was revoked, from prices, rules "
+            "or releases that have changed since. No model in force may score them again: it would look ahead. What "
+            "was said of them stays",
+        )
     if last:
         lines.append(f"Last session  {last['session']}: {last['symbols']} symbols scored, {last['held']} held")
     checks = found["checks"]
