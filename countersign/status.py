@@ -6,12 +6,14 @@ Belongs here: what ``countersign status`` answers. Does not belong here: Dagster
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from countersign.errors import CountersignError
 from countersign.gate.rules import due
 from countersign.monitoring.alerts import alerts
+from countersign.prices.quarantine import releases
 from countersign.project import Project
 from countersign.report import WIDTH, evaluation_needs, session_needs
 from countersign.steps.complete import outdated_sessions
@@ -32,6 +34,9 @@ _OF_SESSIONS: Final = {
     "session",
 }
 """What an alert is on where it began with a session; every other one began on a day."""
+
+_RECENT: Final = 5
+"""Newest sessions whose quarantine is told of: a week."""
 
 
 def project_status(project: Project, now: datetime) -> dict[str, Any]:
@@ -72,6 +77,11 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
             needs += session_needs(project.store.read_text("report", scored[-1])[0])
         except CountersignError as error:
             needs.append(str(error))
+    try:
+        aside = _quarantined(project, scored[-_RECENT:])
+    except CountersignError as error:
+        aside = {}
+        needs.append(str(error))
     # Of the models as they stand now, not as that report had them.
     needs += [*of_model, *standing(state).needs]
     lasting = []
@@ -107,11 +117,24 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         "last_closed_session": closed,
         "outdated_sessions": outdated,
         "kept_sessions": kept,
+        "quarantined": aside,
         "alerts": [
             {"id": a.id, "severity": a.severity, "since": a.first_session, "sentence": a.sentence} for a in lasting
         ],
         "needs_a_person": needs,
     }
+
+
+def _quarantined(project: Project, sessions: Sequence[str]) -> dict[str, int]:
+    """How many rows of each of ``sessions`` are set aside and not let through, but for copies, which need nobody."""
+    released = {(one.session, one.bar) for one in releases(project.journal.read())}
+    found = {}
+    for session in sessions:
+        _, table = project.store.read_columns("prices_rejected", session, ("rule", "sha256"))
+        rows = zip(table["rule"], table["sha256"], strict=True)
+        if left := sum(rule != "duplicate" and (session, bar) not in released for rule, bar in rows):
+            found[session] = left
+    return found
 
 
 def _checks(project: Project, session: str) -> dict[str, Any]:
@@ -154,6 +177,12 @@ def status_text(found: dict[str, Any]) -> str:
         )
     if last:
         lines.append(f"Last session  {last['session']}: {last['symbols']} symbols scored, {last['held']} held")
+    if aside := found["quarantined"]:
+        lines += _row(
+            "Quarantine",
+            f"{counted(sum(aside.values()), 'row')} of {counted(len(aside), 'session')} ({listed(list(aside))}), of "
+            f"the newest {_RECENT}: countersign quarantine list",
+        )
     checks = found["checks"]
     if checks:
         words = f"{checks['pass']} pass, {checks['fail']} fail, {checks['insufficient']} without enough evidence"

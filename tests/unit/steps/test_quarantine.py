@@ -212,6 +212,28 @@ def test_a_price_that_was_let_through_and_is_a_jump_needs_a_person_in_the_words_
     assert f"{' '.join(jump.sentence.split())}. Where a price is wrong, correct the source" in needs
 
 
+def test_rows_set_aside_are_told_of_in_status_for_a_week_of_sessions_until_a_person_lets_them_through(
+    project: Project, now: datetime
+) -> None:
+    def row() -> str:
+        head = status_text(project_status(project, now)).partition("\n\n")[0]
+        return " ".join(head.partition("\nQuarantine ")[2].partition("\nChecks ")[0].split())
+
+    sessions = [FIRST, SECOND, THIRD, FOURTH, FIFTH]
+    for session in (FIRST, THIRD):
+        say(project.home, session, "IBM", times(HIGH, 2))
+    rows = source_rows(project.home)
+    deliver(project.home, rows + [row for row in rows if row[:2] == [SECOND, "IBM"]])
+    whole(project, sessions, now)
+    assert [one.rule for one in quarantined(project, SECOND)] == ["duplicate"]
+    assert "in quarantine" not in report(project, FIFTH)
+    assert row() == f"2 rows of 2 sessions ({FIRST}, {THIRD}), of the newest 5: countersign quarantine list"
+    release(project, THIRD, "ann", "it traded there", now, symbol="IBM")
+    assert row() == f"1 row of 1 session ({FIRST}), of the newest 5: countersign quarantine list"
+    whole(project, [THIRD, FOURTH, FIFTH, "2008-09-09"], now)
+    assert row() == ""
+
+
 @pytest.mark.parametrize(
     ("cell", "factor", "chosen", "by", "reason", "said"),
     [
