@@ -363,7 +363,7 @@ class Standing:
 
 
 def standing(state: State) -> Standing:
-    """For the report and ``status``. Raises nothing: it says what the journal says.
+    """For the report, the weekly review and ``status``. Raises nothing: it says what the journal says.
 
     Each of the needs begins as ``report.session_needs`` knows them: a later reader of a report leaves them out.
     """
