@@ -148,7 +148,7 @@ def test_a_row_that_a_person_lets_through_is_a_bar_once_the_session_is_run_again
     )
 
     given = ("--by", "ann@example.com", "--reason", "it traded there")
-    released = countersign(home, "quarantine", "release", FIRST, "--symbol", "IBM", *given)
+    released = countersign(home, "quarantine", "release", FIRST, "--symbol", "ibm", *given)
     assert released.exit_code == 0
     assert f"--select 'key:prices_clean+ and tag:daily' --partition {FIRST}" in released.stdout
     (line,) = [one for one in project.journal.read() if one["event"] == "quarantine_released"]
