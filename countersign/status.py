@@ -31,7 +31,6 @@ _OF_SESSIONS: Final = {
     "drift",
     "metrics",
     "report",
-    "session",
 }
 """What an alert is on where it began with a session; every other one began on a day."""
 
@@ -196,10 +195,13 @@ def status_text(found: dict[str, Any]) -> str:
     found_alerts = found["alerts"]
     lines += ["", "Alerts that are open" if found_alerts else "No alert is open."]
     for alert in found_alerts:
+        subject = alert["id"].partition(":")[0]
         # What is wrong with runs, sensors and requests is of a day, whatever sessions they are on.
-        of_session = alert["id"].partition(":")[0] in _OF_SESSIONS
-        since = f"session {alert['since']}" if of_session else f"{alert['since']} (UTC)"
-        text = f"{alert['severity']} since {since}: {alert['sentence']} [{alert['id']}]"
+        since = f" since session {alert['since']}" if subject in _OF_SESSIONS else f" since {alert['since']} (UTC)"
+        if subject == "session":
+            # It is known by the newest session of when it opened; since when scores are missing its sentence says.
+            since = ""
+        text = f"{alert['severity']}{since}: {alert['sentence']} [{alert['id']}]"
         lines += textwrap.wrap(text, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)
 
