@@ -191,7 +191,7 @@ def restated(found: pd.DataFrame, rule: Restated, users: list[str], unknown: str
             f"{counted(found['symbol'].nunique(), 'symbol')}, {change_in_words(changes)} (limit {limit:.1%}); the old "
             "version is kept. "
             + (
-                f"Made from it: {listed(users)}. Run them again: countersign run --from {users[0]} --to {users[-1]}"
+                f"Made from it: {listed(users)}. countersign status names those that are to be run again"
                 if users
                 else "No later session in the store was made from it"
             )

@@ -6,17 +6,19 @@ Belongs here: what ``countersign status`` answers. Does not belong here: Dagster
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from countersign.errors import CountersignError
 from countersign.gate.rules import due
 from countersign.monitoring.alerts import alerts
+from countersign.prices.quarantine import releases
 from countersign.project import Project
 from countersign.report import WIDTH, evaluation_needs, session_needs
 from countersign.steps.complete import outdated_sessions
 from countersign.steps.gate import gate_state, retrain_words, standing
-from countersign.steps.service import in_service
+from countersign.steps.service import in_service, learned_by_all
 from countersign.thresholds import load_thresholds
 from countersign.words import counted, listed, spanned
 
@@ -29,9 +31,11 @@ _OF_SESSIONS: Final = {
     "drift",
     "metrics",
     "report",
-    "session",
 }
 """What an alert is on where it began with a session; every other one began on a day."""
+
+_RECENT: Final = 5
+"""Newest sessions whose quarantine is told of: a week."""
 
 
 def project_status(project: Project, now: datetime) -> dict[str, Any]:
@@ -78,6 +82,11 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
             needs += session_needs(project.store.read_text("report", scored[-1])[0])
         except CountersignError as error:
             needs.append(str(error))
+    try:
+        aside = _quarantined(project, scored[-_RECENT:])
+    except CountersignError as error:
+        aside = {}
+        needs.append(str(error))
     # Of the models as they stand now, not as that report had them.
     needs += [*of_model, *standing(state, coming).needs]
     lasting = []
@@ -93,6 +102,8 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
             f"There is no report of {spanned(unreported)}, which closed. Run: countersign run --from {unreported[0]}"
         )
     outdated = outdated_sessions(project)
+    learned = learned_by_all(project) if outdated else ""
+    kept, outdated = [s for s in outdated if s <= learned], [s for s in outdated if s > learned]
     if outdated:
         needs.append(
             f"{counted(len(outdated), 'session')} ({listed(outdated)}) made from prices, rules or releases that have "
@@ -110,11 +121,25 @@ def project_status(project: Project, now: datetime) -> dict[str, Any]:
         "live": project.config.source.live,
         "last_closed_session": closed,
         "outdated_sessions": outdated,
+        "kept_sessions": kept,
+        "quarantined": aside,
         "alerts": [
             {"id": a.id, "severity": a.severity, "since": a.first_session, "sentence": a.sentence} for a in lasting
         ],
         "needs_a_person": needs,
     }
+
+
+def _quarantined(project: Project, sessions: Sequence[str]) -> dict[str, int]:
+    """How many rows of each of ``sessions`` are set aside and not let through, but for copies, which need nobody."""
+    released = {(one.session, one.bar) for one in releases(project.journal.read())}
+    found = {}
+    for session in sessions:
+        _, table = project.store.read_columns("prices_rejected", session, ("rule", "sha256"))
+        rows = zip(table["rule"], table["sha256"], strict=True)
+        if left := sum(rule != "duplicate" and (session, bar) not in released for rule, bar in rows):
+            found[session] = left
+    return found
 
 
 def _checks(project: Project, session: str) -> dict[str, Any]:
@@ -150,8 +175,21 @@ def status_text(found: dict[str, Any]) -> str:
     if found["retrain"]:
         lines += _row("Retrain", found["retrain"])
     lines.append(f"Sessions      {found['sessions']} with a report")
+    if kept := found["kept_sessions"]:
+        lines += _row(
+            "Kept",
+            f"{counted(len(kept), 'session')} ({listed(kept)}) scored by a model that was revoked, from prices, rules "
+            "or releases that have changed since. No model in force may score them again: it would look ahead. What "
+            "was said of them stays",
+        )
     if last:
         lines.append(f"Last session  {last['session']}: {last['symbols']} symbols scored, {last['held']} held")
+    if aside := found["quarantined"]:
+        lines += _row(
+            "Quarantine",
+            f"{counted(sum(aside.values()), 'row')} of {counted(len(aside), 'session')} ({listed(list(aside))}), of "
+            f"the newest {_RECENT}: countersign quarantine list",
+        )
     checks = found["checks"]
     if checks:
         words = f"{checks['pass']} pass, {checks['fail']} fail, {checks['insufficient']} without enough evidence"
@@ -165,10 +203,13 @@ def status_text(found: dict[str, Any]) -> str:
     found_alerts = found["alerts"]
     lines += ["", "Alerts that are open" if found_alerts else "No alert is open."]
     for alert in found_alerts:
+        subject = alert["id"].partition(":")[0]
         # What is wrong with runs, sensors and requests is of a day, whatever sessions they are on.
-        of_session = alert["id"].partition(":")[0] in _OF_SESSIONS
-        since = f"session {alert['since']}" if of_session else f"{alert['since']} (UTC)"
-        text = f"{alert['severity']} since {since}: {alert['sentence']} [{alert['id']}]"
+        since = f" since session {alert['since']}" if subject in _OF_SESSIONS else f" since {alert['since']} (UTC)"
+        if subject == "session":
+            # It is known by the newest session of when it opened; since when scores are missing its sentence says.
+            since = ""
+        text = f"{alert['severity']}{since}: {alert['sentence']} [{alert['id']}]"
         lines += textwrap.wrap(text, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)
 

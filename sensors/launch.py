@@ -25,6 +25,7 @@ from countersign.features import LOOKBACK
 from countersign.gate.state import state_of
 from countersign.project import Project, open_project
 from countersign.steps.complete import missing_before, session_is_done
+from countersign.steps.service import learned_by_all
 from countersign.words import counted, spanned
 from sensors.jobs import bootstrap_job, daily_job
 
@@ -47,6 +48,7 @@ def launch(
 ) -> bool:
     """Run every session from ``first`` to ``last`` that is closed and not complete; False where a run failed.
 
+    What has a report that no model in force could make again is left as it is: a run could only fail.
     With ``again`` those that are complete, too: the source is asked anew. ``module`` is the one that holds the
     definitions; ``say`` takes a progress line.
     Raises ``SessionError`` where there is no session in between, and where sessions before them are missing: half of a
@@ -75,6 +77,9 @@ def launch(
         # Asked anew for each: what was just run again may be what this one was made from.
         if not again and session_is_done(project, session):
             done += 1
+            continue
+        if not again and project.store.has("report", session, "txt") and session <= learned_by_all(project):
+            say(f"{session}  left as it was said: no model in force may score it again (see countersign status)")
             continue
         started = time.perf_counter()
         if not run_job(daily_job.name, {"dagster/partition": session}, instance, module, say):

@@ -66,6 +66,7 @@ class Standing:
     """The model that made the scores of ``session``, the week's last.
 
     ``decision``, ``why`` and ``since`` are of the deployment by which it was in service then, from the journal.
+    ``revoked`` has a sentence on each model of the week that a person has revoked since.
     """
 
     session: str
@@ -75,6 +76,7 @@ class Standing:
     since: str
     training: Mapping[str, Any]
     evaluation: Mapping[str, Any]
+    revoked: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class WeekFacts:
     its last. ``metrics``, ``drift``, ``scores``, ``outcomes`` and ``rejected`` are the tables of the quarter's sessions
     one below the other; ``rejected`` has the ``session`` as well. ``judged_by`` has the thresholds' digest of each
     session in the store; ``thresholds`` and ``thresholds_sha256`` are those of now. ``alerts`` are as the week left
-    them, ``needs`` what its last report says of a person.
+    them, ``needs`` what its last report says of a person, and what the models need now.
     """
 
     week: str
@@ -336,6 +338,7 @@ def _standing(facts: WeekFacts) -> list[Block]:
     )
     said = [
         f"{s.sha256[:12]} made the scores of {s.session}. It went into service on {s.since}, {word}.",
+        *(f"{sentence}." for sentence in s.revoked),
         f"Trained on {s.training['first_session']} to {s.training['last_session']}, {s.training['rows']} rows of "
         f"{len(s.training['symbols'])} symbols. Its walk-forward validation, {s.evaluation['first']} to "
         f"{s.evaluation['last']}, beside the baseline; above zero the model leads:",

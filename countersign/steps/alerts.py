@@ -30,6 +30,7 @@ from countersign.monitoring.alerts import (
 from countersign.project import Project
 from countersign.steps.complete import outdated, session_is_done
 from countersign.steps.prices import made_from
+from countersign.steps.service import learned_by_all
 from countersign.storage.journal import Event
 from countersign.tables import DRIFT, METRICS
 from countersign.thresholds import load_thresholds
@@ -123,15 +124,23 @@ def scored_in_time(project: Project, now: datetime) -> list[Verdict]:
 
 
 def restatements_over(project: Project, now: datetime) -> list[Verdict]:
-    """A pass for each alert on a restated session of which nothing that was made from the old version is left."""
+    """A pass for each alert on a restated session of which nothing that was made from the old version is left.
+
+    What no model in force may score stays as it was said: nobody could ever end an alert on it.
+    """
     found = []
+    learned = learned_by_all(project)
     for key in sorted(open_keys(project.alerts.last())):
         subject, measure = key.split(":", 1)
         name, _, session = measure.partition(" ")
         # One without its session is of before alerts had it, and of nobody's concern.
-        if name != _RESTATED or (session and outdated(project, made_from(project, session))):
+        if name != _RESTATED:
+            continue
+        users = made_from(project, session) if session else []
+        if outdated(project, [one for one in users if one > learned]):
             continue
         sentence = f"every session that was made from what was said of {session} before was run again"
+        sentence += ", but for those that no model in force may score" if users and users[0] <= learned else ""
         # As of the session, as it opened: restated once more, it is news again.
         of = session if subject == "prices_raw" and session else day_of(now)
         found.append(Verdict(subject, measure, "data", "pass", "warning", of, sentence))

@@ -398,8 +398,8 @@ class Standing:
 
 
 def standing(state: State, coming: Sequence[Due] = ()) -> Standing:
-    """For the report and ``status``. Raises nothing: it says what the journal says. What is ``coming`` into service
-    waits for nobody.
+    """For the report, the weekly review and ``status``. Raises nothing: it says what the journal says. What is
+    ``coming`` into service waits for nobody.
 
     Each of the needs begins as ``report.session_needs`` knows them: a later reader of a report leaves them out.
     """

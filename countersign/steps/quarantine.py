@@ -16,6 +16,7 @@ from countersign.gate.signers import PRINCIPAL
 from countersign.gate.statement import is_text
 from countersign.prices.clean import Cleaned, clean_bars
 from countersign.prices.quarantine import EVENT, Release, releases
+from countersign.prices.sources.cells import normal_symbol
 from countersign.project import Project
 from countersign.quality import RELEASABLE, load_quality
 from countersign.steps.made import again
@@ -98,7 +99,7 @@ def release(
     row: int | None = None,
     symbol: str | None = None,
 ) -> list[Release]:
-    """Put on record that ``by`` lets through the row, or the rows of ``symbol``.
+    """Put on record that ``by`` lets through the row, or the rows of ``symbol``, in whatever form.
 
     They count once the session is run again. Raises ``QualityError`` where there is no such row, where it is no bar
     whatever one says of it, or where nobody says why.
@@ -109,6 +110,7 @@ def release(
             "released"
         )
     there = quarantined(project, session)
+    symbol = None if symbol is None else normal_symbol(symbol)
     chosen = [one for one in there if (one.row == row if row is not None else one.symbol == symbol)]
     wanted = f"row {row}" if row is not None else f"symbol {symbol}"
     if not chosen:

@@ -6,10 +6,13 @@ Belongs here: which of the deployed models a session is for. Does not belong her
 
 from __future__ import annotations
 
-from countersign.errors import LookAheadError
-from countersign.gate.state import state_of
-from countersign.model.registry import InService, load_champion, load_deployed
+from contextlib import suppress
+
+from countersign.errors import CountersignError, LookAheadError
+from countersign.gate.state import State, state_of
+from countersign.model.registry import InService, load_champion, load_deployed, read_model
 from countersign.project import Project
+from countersign.words import listed
 
 
 def in_service(project: Project) -> InService:
@@ -28,12 +31,42 @@ def without_looking_ahead(project: Project, service: InService, session: str) ->
     if session > learned_to:
         return service
     lines = project.journal.read()
-    for earlier in state_of(lines).earlier():
+    state = state_of(lines)
+    for earlier in state.earlier():
         other = load_deployed(project.store, lines, earlier, project.signers)
         if session > other.document["training"]["last_session"]:
             return other
     raise LookAheadError(
         f"expected a session after {learned_to}, to which the model in service was trained, found {session}, which no "
-        "earlier model in service could score either: it would look ahead. Score a later session (runs begin with "
-        "first_session in config/pipeline.yaml)"
+        f"earlier model in service could score either: it would look ahead. {_revoked_words(project, state, session)}"
+        "Score a later session (runs begin with first_session in config/pipeline.yaml)"
     )
+
+
+def learned_by_all(project: Project) -> str:
+    """The session up to which every model in force was trained: none of them may score it, or one before it.
+
+    In force are the model in service and those that can be returned to. Empty where there is none, or one cannot be
+    read: it may be restored.
+    """
+    state = state_of(project.journal.read())
+    try:
+        learned = [_learned_to(project, one.model) for one in (state.champion, *state.earlier()) if one]
+    except CountersignError:
+        return ""
+    return min(learned, default="")
+
+
+def _learned_to(project: Project, model: str) -> str:
+    return str(read_model(project.store, model).document["training"]["last_session"])
+
+
+def _revoked_words(project: Project, state: State, session: str) -> str:
+    """Which models could have scored ``session`` had they not been revoked; nothing where none could."""
+    found = []
+    for model, order in state.revoked.items():
+        # One whose file is gone could not either.
+        with suppress(CountersignError):
+            if session > _learned_to(project, model):
+                found.append(f"{model[:12]} (by {order.signer})")
+    return f"Revoked, and so not used: {listed(found)}. What was said of the session stays as it is. " if found else ""

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from countersign.checks import CheckResult
 from countersign.errors import ArtifactError, SessionError
-from countersign.gate.state import state_of
+from countersign.gate.state import State
 from countersign.model.registry import read_model
 from countersign.monitoring.alerts import ALERT_EVENTS, Alert, alerts
 from countersign.monitoring.replay import replay_text
 from countersign.pages.page import WIDTH, page_html, page_text
 from countersign.pages.weekly import THEIR_WORDS, Standing, WeekFacts, weekly_page
 from countersign.project import Project
-from countersign.report import needs_a_person
+from countersign.report import evaluation_needs, session_needs
 from countersign.steps.complete import read_commentary
+from countersign.steps.gate import gate_state, standing
 from countersign.steps.made import Made, Numbers
 from countersign.steps.metrics import MEASURES
 from countersign.steps.quarter import QuarterReader, is_measured, quarter_sessions
@@ -60,7 +61,8 @@ def due_week(project: Project, now: datetime) -> str | None:
 
 
 def review_weeks(project: Project, mondays: Sequence[str], now: datetime) -> Iterator[Made]:
-    """``weekly_review``: a page and a text of each week. Nothing in them depends on when they are made.
+    """``weekly_review``: a page and a text of each week. Nothing in them depends on when they are made, but for what
+    has been decided on the models since.
 
     Raises ``SessionError`` for a week without sessions or one that has not ended, ``ArtifactError`` where none of its
     sessions is in the store.
@@ -146,7 +148,9 @@ def _facts(
     quarter, last = QuarterReader(project.store).read(present), present[-1]
     report, stored = project.store.read_text("report", last)
     words = read_commentary(project, week)
-    standing, waiting = _standing(project, last, quarter.scored_from[last])
+    state = gate_state(project)
+    of_week = _standing(project, state, last, {s: quarter.scored_from[s] for s in sessions if s in present})
+    of_models = _model_needs(project, state, thresholds)
     sunday = date.fromisoformat(monday) + timedelta(days=6)
     left = _alerts_until(project.alerts, sunday)
     replay = replay_source(project, None, sessions[-1], now)
@@ -162,9 +166,9 @@ def _facts(
         outcomes=quarter.frames["outcomes"],
         rejected=quarter.frames["prices_rejected"],
         judged_by=quarter.judged_by,
-        standing=standing,
+        standing=of_week,
         alerts=left,
-        needs=[*waiting, *needs_a_person(report)],
+        needs=[*session_needs(report), *of_models],
         reviews_due=reviews_due(thresholds, _as_known(thresholds, sunday)),
         thresholds=thresholds,
         thresholds_sha256=digest,
@@ -175,8 +179,8 @@ def _facts(
         **quarter.digests,
         "report": stored.sha256,
         "thresholds": digest,
-        "model": standing.sha256,
-        "journal": _digest(f"{standing.since} {standing.decision} {waiting}"),
+        "model": of_week.sha256,
+        "journal": _digest(f"{of_week.since} {of_week.decision} {of_week.revoked} {of_models}"),
         "alerts": _digest(repr(left)),
         "replay": _digest(replay_text(replay)),
         **({} if words is None else {"commentary": _digest(words)}),
@@ -184,17 +188,18 @@ def _facts(
     return facts, inputs
 
 
-def _standing(project: Project, session: str, inputs: Mapping[str, str]) -> tuple[Standing, list[str]]:
-    """The model that scored ``session``, as it was in service then, and a sentence on a candidate that waits."""
-    sha256, decision = inputs["model"], inputs.get("decision")
-    document, state = read_model(project.store, sha256).document, state_of(project.journal.read())
+def _standing(project: Project, state: State, session: str, scored_from: Mapping[str, Mapping[str, str]]) -> Standing:
+    """The model that scored ``session``, as it was in service then, and which of those that scored any session of
+    ``scored_from`` were revoked since."""
+    sha256, decision = scored_from[session]["model"], scored_from[session].get("decision")
+    document = read_model(project.store, sha256).document
     deployed = [d for d in state.deployments if d.model == sha256 and decision in (None, d.decision)]
     if not deployed:
         raise ArtifactError(
             f"expected the journal to say when {sha256[:12]}, which made the scores of {session}, went into service; "
             f"found nothing. Score the session again: make run SESSION={session}"
         )
-    standing = Standing(
+    return Standing(
         session=session,
         sha256=sha256,
         decision=deployed[-1].decision,
@@ -202,14 +207,21 @@ def _standing(project: Project, session: str, inputs: Mapping[str, str]) -> tupl
         since=f"{deployed[-1].at:%Y-%m-%d %H:%M} UTC",
         training=document["training"],
         evaluation=document["evaluation"],
+        revoked=tuple(
+            f"{model[:12]}, which made scores of the week, was revoked by {order.signer}: {order.reason}"
+            for model in dict.fromkeys(inputs["model"] for inputs in scored_from.values())
+            if (order := state.revoked.get(model))
+        ),
     )
-    request = state.open_request
-    if request is None:
-        return standing, []
-    return standing, [
-        f"{request.id}: the candidate {request.candidate[:12]} has waited for a signature since {request.at:%Y-%m-%d} "
-        "(countersign review)."
-    ]
+
+
+def _model_needs(project: Project, state: State, thresholds: Thresholds) -> list[str]:
+    """What of the models needs a person now: a decision may have changed what the week's last report said of them."""
+    found = []
+    if state.champion:
+        evaluation = read_model(project.store, state.champion.model).document["evaluation"]
+        found = evaluation_needs(evaluation, thresholds.model.min_auc)
+    return [*found, *standing(state).needs]
 
 
 def _alerts_until(log: Journal, sunday: date) -> list[Alert]:

@@ -17,8 +17,11 @@ import pytest
 
 from countersign.monitoring.alerts import open_ids
 from countersign.project import Project, open_project
+from countersign.steps.retrain import make_candidate
 from sensors.launch import launch, main
+from tests.desk import ASKER, NOON, Desk
 from tests.orchestration.conftest import files
+from tests.steps import run_sessions
 
 DEFINITIONS = """
 from datetime import UTC, datetime
@@ -101,6 +104,24 @@ def test_the_alert_of_a_restatement_ends_with_the_command_that_runs_all_again_wh
     assert alert in open_ids(project.alerts.last()), "the second session is made from the old close"
     assert launch(project, *days, now, sqlite, module, list[str]().append)
     assert alert not in open_ids(project.alerts.last())
+
+
+def test_a_session_that_no_model_in_force_may_score_again_does_not_stop_the_launcher(desk: Desk) -> None:
+    session = "2008-09-02"
+    run_sessions(desk.project, [session], NOON)
+    said_then = files(desk.home / "artifacts" / "sessions")
+    desk.decide("revoke", "bob", NOON, reason="trained on wrong bars")
+    make_candidate(desk.project, "the first was revoked", ASKER, NOON)
+    desk.decide("approve", "alice", NOON)
+    desk.deploy(NOON)
+    # Another word on the day makes it incomplete.
+    desk.project.commentary(session).parent.mkdir(exist_ok=True)
+    desk.project.commentary(session).write_text("A word.")
+    said: list[str] = []
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert launch(desk.project, session, session, NOON, instance, "no_such_module", said.append)
+    assert [line.partition(":")[0] for line in said] == [f"{session}  left as it was said"]
+    assert files(desk.home / "artifacts" / "sessions") == said_then
 
 
 def test_a_run_that_fails_stops_the_launcher_with_one_line_that_says_why(

@@ -110,9 +110,13 @@ def test_the_conditions_of_the_approval_in_force_are_told(desk: Desk) -> None:
 def test_an_alert_of_a_session_is_told_apart_from_one_of_a_day(desk: Desk) -> None:
     desk.ask(1)
     low = Verdict("metrics", "auc", "model", "fail", "warning", "2008-10-03", "AUC 0.510 is low")
-    note(desk.project, [low, *waiting(desk.project, LATER)], LATER)
+    gap = "2 sessions (2008-10-02 … 2008-10-03) have no scores"
+    unscored = Verdict("session", "unscored", "system", "fail", "error", "2008-10-03", gap)
+    note(desk.project, [low, unscored, *waiting(desk.project, LATER)], LATER)
     assert "warning since session 2008-10-03: AUC 0.510 is low [metrics:auc@2008-10-03]" in words(desk)
     assert "warning since 2013-03-04 (UTC): r1 waits since 2013-03-04 12:00 UTC" in words(desk)
+    # The first of the gap is not the session that it was found with.
+    assert f"- error: {gap} [session:unscored@2008-10-03]" in words(desk)
 
 
 def test_a_model_below_the_least_auc_needs_a_person_whatever_the_last_report_says(desk: Desk) -> None:

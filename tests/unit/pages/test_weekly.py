@@ -165,6 +165,7 @@ def facts(thresholds: Thresholds) -> WeekFacts:
                 "bad_rate_held": None,
                 "table": table,
             },
+            revoked=(),
         ),
         alerts=[],
         needs=[],

@@ -308,15 +308,15 @@ def test_the_command_shows_each_guess_with_its_reason_and_fails_in_one_line(tmp_
 def test_columns_of_names_that_are_not_known_are_read_as_a_person_says(tmp_path: Path) -> None:
     prices = tmp_path / "panel.csv"
     bars = panel("XNYS", ["A", "B"], tmp_path)
-    bars.rename(columns={"date": "Datum", "close": "Schluss"}).to_csv(prices, index=False)
+    bars.rename(columns={"date": "Tag", "close": "Schluss"}).to_csv(prices, index=False)
     with pytest.raises(SourceError, match=r"missing date, missing close.* countersign init … --rename THEIRS=OURS"):
         begun(tmp_path, prices)
     assert not (tmp_path / "project").exists()
-    guessed, found = begun(tmp_path, prices, layout=Layout(rename={"Datum": "date", "Schluss": "close"}))
+    guessed, found = begun(tmp_path, prices, layout=Layout(rename={"Tag": "date", "Schluss": "close"}))
     assert found.bars == len(bars)
     source = load_config(tmp_path / "project").source
     assert isinstance(source, FileSourceConfig)
-    assert source.rename == {"Datum": "date", "Schluss": "close"}
+    assert source.rename == {"Tag": "date", "Schluss": "close"}
     assert guessed["source.rename"]
 
 

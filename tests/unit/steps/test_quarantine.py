@@ -17,12 +17,13 @@ from click.testing import CliRunner, Result
 
 from countersign.checks import CheckResult
 from countersign.cli import main
-from countersign.errors import ConfigError, QualityError, SourceError
+from countersign.errors import ConfigError, LookAheadError, QualityError, SourceError
 from countersign.monitoring.alerts import open_ids
 from countersign.monitoring.latency import no_runs
 from countersign.prices.sources import PriceSource
 from countersign.project import Project, open_project
 from countersign.quality import load_quality
+from countersign.status import project_status, status_text
 from countersign.steps.alerts import note, note_checks, restatements_over
 from countersign.steps.amendment import Changes, accept
 from countersign.steps.complete import outdated_sessions, session_is_done
@@ -32,9 +33,12 @@ from countersign.steps.monitoring import drift_sessions, outcome_sessions
 from countersign.steps.prices import HISTORY, HISTORY_RESTATEMENTS, clean_sessions, ingest_sessions, load_history
 from countersign.steps.quarantine import quarantined, release
 from countersign.steps.reports import report_sessions
+from countersign.steps.retrain import make_candidate
 from countersign.steps.scoring import feature_sessions, score_sessions
+from countersign.steps.service import in_service
 from countersign.storage.artifacts import ArtifactStore, Stored
 from countersign.tables import FEATURE_TABLE, PRICES_RAW, PRICES_REJECTED, RESTATEMENTS, SCORES
+from tests.desk import ASKER, HOUR, NOON, Desk
 
 FIRST, SECOND, THIRD, FOURTH, FIFTH = "2008-09-02", "2008-09-03", "2008-09-04", "2008-09-05", "2008-09-08"
 HIGH, LOW, CLOSE = 3, 4, 5
@@ -144,7 +148,7 @@ def test_a_row_that_a_person_lets_through_is_a_bar_once_the_session_is_run_again
     )
 
     given = ("--by", "ann@example.com", "--reason", "it traded there")
-    released = countersign(home, "quarantine", "release", FIRST, "--symbol", "IBM", *given)
+    released = countersign(home, "quarantine", "release", FIRST, "--symbol", "ibm", *given)
     assert released.exit_code == 0
     assert f"--select 'key:prices_clean+ and tag:daily' --partition {FIRST}" in released.stdout
     (line,) = [one for one in project.journal.read() if one["event"] == "quarantine_released"]
@@ -206,6 +210,28 @@ def test_a_price_that_was_let_through_and_is_a_jump_needs_a_person_in_the_words_
     assert jump.status == "fail"
     needs = report(project, FIRST).partition("NEEDS A PERSON")[2].partition("DATA")[0]
     assert f"{' '.join(jump.sentence.split())}. Where a price is wrong, correct the source" in needs
+
+
+def test_rows_set_aside_are_told_of_in_status_for_a_week_of_sessions_until_a_person_lets_them_through(
+    project: Project, now: datetime
+) -> None:
+    def row() -> str:
+        head = status_text(project_status(project, now)).partition("\n\n")[0]
+        return " ".join(head.partition("\nQuarantine ")[2].partition("\nChecks ")[0].split())
+
+    sessions = [FIRST, SECOND, THIRD, FOURTH, FIFTH]
+    for session in (FIRST, THIRD):
+        say(project.home, session, "IBM", times(HIGH, 2))
+    rows = source_rows(project.home)
+    deliver(project.home, rows + [row for row in rows if row[:2] == [SECOND, "IBM"]])
+    whole(project, sessions, now)
+    assert [one.rule for one in quarantined(project, SECOND)] == ["duplicate"]
+    assert "in quarantine" not in report(project, FIFTH)
+    assert row() == f"2 rows of 2 sessions ({FIRST}, {THIRD}), of the newest 5: countersign quarantine list"
+    release(project, THIRD, "ann", "it traded there", now, symbol="IBM")
+    assert row() == f"1 row of 1 session ({FIRST}), of the newest 5: countersign quarantine list"
+    whole(project, [THIRD, FOURTH, FIFTH, "2008-09-09"], now)
+    assert row() == ""
 
 
 @pytest.mark.parametrize(
@@ -287,7 +313,7 @@ def test_what_a_source_restates_is_kept_as_it_was_and_told_of_number_by_number(p
     assert (check.status, check.blocking) == ("fail", False)
     assert "closes by up to 1.0%" in check.sentence
     # The restated session itself is being run: the command is the one that status will give.
-    assert f"Made from it: {SECOND}. Run them again: countersign run --from {SECOND} --to {SECOND}" in check.sentence
+    assert f"Made from it: {SECOND}. countersign status names those that are to be run again" in check.sentence
     assert raw.with_name(f"prices_raw.{version[:12]}.json").read_bytes() == said
     log = store.read_table("restatements", FIRST, RESTATEMENTS).frame
     assert log[["symbol", "field", "version"]].to_numpy().tolist() == [["IBM", "close", version]]
@@ -339,6 +365,41 @@ def test_a_restatement_is_an_alert_until_all_that_was_made_from_the_old_version_
     assert open_alerts() == {alert}, "restated once more"
 
 
+def test_what_no_model_in_force_may_score_again_after_a_restatement_is_told_as_such_and_keeps_no_alert_open(
+    desk: Desk,
+) -> None:
+    later, first = NOON + HOUR, desk.scoring()
+    whole(desk.project, [FIRST, SECOND], NOON)
+    desk.decide("revoke", "bob", NOON, reason="trained on wrong bars")
+    make_candidate(desk.project, "the first was revoked", ASKER, later)
+    desk.decide("approve", "alice", later)
+    desk.deploy(later)
+    assert in_service(desk.project).document["training"]["last_session"] == SECOND
+    whole(desk.project, [THIRD], later)
+    say(desk.home, FIRST, "IBM", times(CLOSE, 1.01))
+    (raw,) = ingest_sessions(desk.project, [FIRST], later)
+    note_checks(desk.project, "prices_raw", [(FIRST, check) for check in raw.checks], later)
+    list(clean_sessions(desk.project, [FIRST]))
+    list(feature_sessions(desk.project, [FIRST]))
+    with pytest.raises(LookAheadError, match=rf"Revoked, and so not used: {first[:12]} \(by bob@example.com\)"):
+        list(score_sessions(desk.project, [FIRST], later))
+
+    found = project_status(desk.project, later)
+    assert (found["kept_sessions"], found["outdated_sessions"]) == ([FIRST, SECOND], [THIRD])
+    words = " ".join(status_text(found).split())
+    assert f"Kept 2 sessions ({FIRST}, {SECOND}) scored by a model that was revoked" in words
+    assert f"countersign run --from {THIRD} --to {THIRD}" in words
+    assert f"countersign run --from {FIRST}" not in words
+    assert f"countersign run --from {SECOND}" not in words
+
+    note_checks(desk.project, "report", [], later)
+    assert open_ids(desk.project.alerts.last()) == {f"prices_raw:restated {FIRST}@{FIRST}"}
+    whole(desk.project, [THIRD], later)
+    note_checks(desk.project, "report", [], later)
+    assert open_ids(desk.project.alerts.last()) == frozenset()
+    assert project_status(desk.project, later)["kept_sessions"] == [FIRST, SECOND]
+
+
 def history_restated(project: Project, now: datetime) -> CheckResult:
     made = load_history(project, now)
     note_checks(project, "price_history", [(None, check) for check in made.checks], now)
@@ -361,9 +422,7 @@ def test_a_history_that_says_otherwise_when_it_is_loaded_again_is_kept_and_conce
 
     assert check.status == "fail"
     assert "1 value of 1 symbol, closes by up to 1.0%" in check.sentence
-    assert f"Made from it: {FIRST}, {SECOND}. Run them again: countersign run --from {FIRST} --to {SECOND}" in (
-        check.sentence
-    )
+    assert f"Made from it: {FIRST}, {SECOND}. countersign status names" in check.sentence
     assert bars.with_name(f"prices.{version[:12]}.parquet").read_bytes() == said
     log = store.read_table(HISTORY_RESTATEMENTS, None, RESTATEMENTS, form="parquet").frame
     assert log[["symbol", "field", "version"]].to_numpy().tolist() == [["IBM", "close", version]]

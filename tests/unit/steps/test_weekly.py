@@ -22,6 +22,8 @@ from countersign.steps.prices import clean_sessions, ingest_sessions
 from countersign.steps.reports import report_sessions
 from countersign.steps.scoring import feature_sessions, score_sessions
 from countersign.steps.weekly import due_week, review_complete, review_weeks, week_sessions
+from tests.desk import NOON, Desk
+from tests.steps import run_sessions
 
 TODAY = date(2013, 3, 4)
 NEW_YORK = ZoneInfo("America/New_York")
@@ -111,6 +113,24 @@ def test_what_comes_after_a_week_changes_no_byte_of_its_review(first: Made, proj
     assert again.stored.sha256 == first.stored.sha256
     assert again.numbers["open_alerts"] == 1
     assert "2008-09-04  auc      open" in project.store.read_text("weekly_review", "2008-W36")[0]
+
+
+def test_what_was_decided_on_the_models_since_the_week_is_told_as_it_is_now(desk: Desk) -> None:
+    first = desk.scoring()
+    run_sessions(desk.project, ["2008-09-02"], NOON)
+    unsigned = "without a signature: nobody has reviewed it"
+    assert unsigned in " ".join(desk.project.store.read_text("report", "2008-09-02")[0].split())
+    desk.decide("revoke", "bob", NOON, reason="trained on wrong bars")
+    desk.ask(1)
+    desk.decide("approve", "alice", NOON)
+    desk.deploy(NOON)
+    waiting = desk.ask(2)
+    list(review_weeks(desk.project, [FIRST], NOON))
+    text = " ".join(desk.project.store.read_text("weekly_review", "2008-W36")[0].split())
+    assert unsigned not in text
+    assert text.count(f"signatures: countersign review {waiting.id}") == 1
+    said = f"{first[:12]}, which made scores of the week, was revoked by bob@example.com: trained on wrong bars."
+    assert said in text
 
 
 def test_a_session_that_is_not_whole_is_named_with_its_command_and_the_rest_is_reviewed(
