@@ -128,14 +128,14 @@ def restatements_over(project: Project, now: datetime) -> list[Verdict]:
 
     What no model in force may score stays as it was said: nobody could ever end an alert on it.
     """
+    keys = (key.split(":", 1) for key in sorted(open_keys(project.alerts.last())))
+    still = [(subject, measure) for subject, measure in keys if measure.partition(" ")[0] == _RESTATED]
+    # The journal is read only where there is something to end: where it is broken, others say so.
+    learned = learned_by_all(project) if still else ""
     found = []
-    learned = learned_by_all(project)
-    for key in sorted(open_keys(project.alerts.last())):
-        subject, measure = key.split(":", 1)
-        name, _, session = measure.partition(" ")
+    for subject, measure in still:
         # One without its session is of before alerts had it, and of nobody's concern.
-        if name != _RESTATED:
-            continue
+        session = measure.partition(" ")[2]
         users = made_from(project, session) if session else []
         if outdated(project, [one for one in users if one > learned]):
             continue
