@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import mlflow  # type: ignore[import-not-found]
+import mlflow  # type: ignore[import-not-found]  # in its own environment
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 
 
-class TwoHeads(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class TwoHeads(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # not known here, so no type
     """Both forecasts of each row of a table of features."""
 
     def load_context(self, context: Any) -> None:

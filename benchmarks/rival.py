@@ -19,8 +19,8 @@ Work = dict[str, Callable[[], object]]
 
 def evidently(reference: Any, current: Any) -> Work:
     """Evidently's report of PSI. It knows no frozen reference: each report bins both tables."""
-    from evidently import DataDefinition, Dataset, Report  # type: ignore[import-not-found]
-    from evidently.metrics import ValueDrift  # type: ignore[import-not-found]
+    from evidently import DataDefinition, Dataset, Report  # type: ignore[import-not-found]  # in its own environment
+    from evidently.metrics import ValueDrift  # type: ignore[import-not-found]  # in its own environment
 
     definition = DataDefinition(numerical_columns=list(reference))
     tables = [Dataset.from_pandas(table, data_definition=definition) for table in (current, reference)]
@@ -29,7 +29,7 @@ def evidently(reference: Any, current: Any) -> Work:
 
 def nannyml(reference: Any, current: Any) -> Work:
     """NannyML's univariate drift by its default method, the current table being one chunk. It has no PSI."""
-    from nannyml import UnivariateDriftCalculator  # type: ignore[import-not-found]
+    from nannyml import UnivariateDriftCalculator  # type: ignore[import-not-found]  # in its own environment
 
     def fitted() -> Any:
         calculator = UnivariateDriftCalculator(
@@ -44,8 +44,8 @@ def nannyml(reference: Any, current: Any) -> Work:
 def pandera(clean: Any, dirty: Any, sessions: Any) -> Work:
     """Pandera's lazy validation of each rule that looks at a row alone, which has the closes of the session before."""
     import numpy as np
-    from pandera.errors import SchemaErrors  # type: ignore[import-not-found]
-    from pandera.pandas import Check, Column, DataFrameSchema  # type: ignore[import-not-found]
+    from pandera.errors import SchemaErrors  # type: ignore[import-not-found]  # in its own environment
+    from pandera.pandas import Check, Column, DataFrameSchema  # type: ignore[import-not-found]  # in its own environment
 
     price = [Check.gt(0), Check.le(1e12)]
     slack, wick = 1e-6, np.exp(0.6)

@@ -103,18 +103,15 @@ class ArtifactStore:
             header, frame = decode(data, name, partition, [c.name for c in wanted])
         return Table(self._stored(name, header, form, digest), conform(frame, wanted))
 
-    def read_columns(
-        self, name: str, partition: str, names: Sequence[str], form: TableFormat | None = None
-    ) -> tuple[Stored, dict[str, list[Any]]]:
+    def read_columns(self, name: str, partition: str, names: Sequence[str]) -> tuple[Stored, dict[str, list[Any]]]:
         """Columns of a verified table as lists, as they lie in its file: for a few words of it, without a data frame.
 
         Raises as ``read_table`` does.
         """
-        form = form or self.form
-        decode = codec.decode_json_table if form == "json" else codec.decode_parquet_table
-        with self._verified(name, partition, form) as (data, digest):
+        decode = codec.decode_json_table if self.form == "json" else codec.decode_parquet_table
+        with self._verified(name, partition, self.form) as (data, digest):
             header, found = decode(data, name, partition, names)
-        return self._stored(name, header, form, digest), {column: list(values) for column, values in found.items()}
+        return self._stored(name, header, self.form, digest), {column: list(values) for column, values in found.items()}
 
     def write_addressed(self, folder: str, name: str, body: Mapping[str, Any], inputs: Mapping[str, str]) -> Stored:
         """Store a JSON document under its own digest: ``<folder>/<sha256>/<name>.json``."""
